@@ -1,0 +1,88 @@
+/** Every setting, one line each: name, default, kind, bounds. README.md's table is checked against this file. */
+
+import { BlockList, isIP } from 'node:net'
+import { type Environment, EnvReader } from './lib/env-reader.ts'
+
+const DAY_MS = 86_400_000
+const HOSTNAME = /^(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$/
+
+export type Config = ReturnType<typeof loadConfig>
+
+/** @throws SettingsError naming every wrong or unknown LANDFALL_ setting */
+export function loadConfig(source: Environment) {
+  const env = new EnvReader(source)
+  const config = {
+    dataFolder: env.text('LANDFALL_DATA', '.landfall'),
+    domain: env.checked('LANDFALL_DOMAIN', 'localhost', 'a host name in lower case', isHostname),
+    store: env.choice('LANDFALL_STORE', 'sqlite', ['sqlite', 'memory']),
+    logLevel: env.choice('LANDFALL_LOG_LEVEL', 'info', ['debug', 'info', 'warn', 'error', 'silent']),
+    listen: readListen(env),
+    limits: readLimits(env),
+    times: readTimes(env),
+  }
+  env.finish('LANDFALL_')
+  return Object.freeze(config)
+}
+
+function readListen(env: EnvReader) {
+  return {
+    host: env.checked('LANDFALL_LISTEN', '127.0.0.1', 'an IP address', isAddress),
+    httpsPort: env.int('LANDFALL_HTTPS_PORT', 8443, { max: 65_535 }),
+    httpPort: env.int('LANDFALL_HTTP_PORT', 8080, { max: 65_535 }),
+    opsPort: env.int('LANDFALL_OPS_PORT', 8081, { max: 65_535 }),
+    httpMode: env.choice('LANDFALL_HTTP_MODE', 'redirect', ['redirect', 'relay']),
+    edgeName: env.checked('LANDFALL_EDGE_NAME', 'landfall', 'an HTTP token', (text) =>
+      /^[A-Za-z0-9._-]{1,64}$/.test(text),
+    ),
+    accessLog: env.choice('LANDFALL_ACCESS_LOG', 'on', ['on', 'off']),
+    trustedProxies: env.list('LANDFALL_TRUSTED_PROXIES', 'IP addresses or CIDR ranges', isRange),
+  }
+}
+
+function readLimits(env: EnvReader) {
+  return {
+    headerBytes: env.int('LANDFALL_MAX_HEADER_BYTES', 32_768, { min: 4_096, max: 1_048_576 }),
+    headerCount: env.int('LANDFALL_MAX_HEADER_COUNT', 100, { min: 10, max: 2_000 }),
+    urlBytes: env.int('LANDFALL_MAX_URL_BYTES', 16_384, { min: 256, max: 1_048_576 }),
+    streams: env.int('LANDFALL_MAX_STREAMS', 100, { min: 1, max: 10_000 }),
+    connectionsPerClient: env.int('LANDFALL_MAX_CONNECTIONS_PER_CLIENT', 1_000, { min: 1 }),
+    bodyBytesPerSecond: env.int('LANDFALL_MIN_BODY_RATE', 100),
+    upstreamConnections: env.int('LANDFALL_MAX_UPSTREAM_CONNECTIONS', 10_000, { min: 1 }),
+  }
+}
+
+function readTimes(env: EnvReader) {
+  return {
+    headersMs: env.int('LANDFALL_HEADERS_TIMEOUT_MS', 10_000, { min: 100, max: DAY_MS }),
+    bodyIdleMs: env.int('LANDFALL_BODY_IDLE_TIMEOUT_MS', 30_000, { min: 100, max: DAY_MS }),
+    keepAliveMs: env.int('LANDFALL_KEEP_ALIVE_TIMEOUT_MS', 75_000, { min: 100, max: DAY_MS }),
+    connectMs: env.int('LANDFALL_CONNECT_TIMEOUT_MS', 5_000, { min: 10, max: DAY_MS }),
+    firstByteMs: env.int('LANDFALL_FIRST_BYTE_TIMEOUT_MS', 120_000, { min: 10, max: DAY_MS }),
+    idleMs: env.int('LANDFALL_IDLE_TIMEOUT_MS', 300_000, { min: 10, max: DAY_MS }),
+    tunnelIdleMs: env.int('LANDFALL_TUNNEL_IDLE_TIMEOUT_MS', 3_600_000, { min: 10, max: DAY_MS }),
+    drainMs: env.int('LANDFALL_DRAIN_TIMEOUT_MS', 10_000, { max: DAY_MS }),
+  }
+}
+
+function isHostname(text: string): boolean {
+  return HOSTNAME.test(text)
+}
+
+function isAddress(text: string): boolean {
+  return isIP(text) !== 0
+}
+
+function isRange(text: string): boolean {
+  const [address = '', prefix] = text.split('/')
+  try {
+    const family = isIP(address) === 6 ? 'ipv6' : 'ipv4'
+    new BlockList().addSubnet(
+      address,
+      prefix === undefined ? (family === 'ipv6' ? 128 : 32) : Number(prefix),
+      family,
+    )
+    return isAddress(address)
+  } catch {
+    return false
+  }
+}

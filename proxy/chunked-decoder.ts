@@ -1,0 +1,85 @@
+/** Reads a chunked body (RFC 9112 section 7.1) and refuses everything that section does not name. */
+
+import { RelayError } from './errors.ts'
+import { parseFieldLines } from './field-lines.ts'
+
+const MAX_SIZE_LINE_BYTES = 1_024
+const MAX_TRAILER_BYTES = 16_384
+/** Extensions are dropped (RFC 9112 section 7.1.1) but must be printable. */
+const SIZE_LINE = /^([0-9A-Fa-f]{1,12})[\t ]*(?:;[\t\x20-\x7e\x80-\xff]*)?$/
+const EMPTY = Buffer.alloc(0)
+
+type State = 'size' | 'data' | 'data-end' | 'trailers'
+
+export class ChunkedDecoder {
+  #state: State = 'size'
+  #remaining = 0
+  #pending: Buffer = EMPTY
+  /** Names and values, alternating; complete once `feed` returned bytes. */
+  trailers: readonly string[] = []
+
+  /**
+   * Hands body bytes to `data`. Returns what follows the body once it is complete, undefined before.
+   * @throws RelayError upstream_invalid
+   */
+  feed(chunk: Buffer, data: (bytes: Buffer) => void): Buffer | undefined {
+    let rest = this.#pending.length === 0 ? chunk : Buffer.concat([this.#pending, chunk])
+    this.#pending = EMPTY
+    for (;;) {
+      if (this.#state === 'data') {
+        const taken = Math.min(this.#remaining, rest.length)
+        if (taken > 0) data(rest.subarray(0, taken))
+        this.#remaining -= taken
+        rest = rest.subarray(taken)
+        if (this.#remaining > 0) return undefined
+        this.#state = 'data-end'
+      }
+      if (this.#state === 'trailers') return this.#readTrailers(rest)
+      const line = this.#takeLine(rest)
+      if (line === undefined) return undefined
+      rest = rest.subarray(line.length + 2)
+      this.#acceptLine(line)
+    }
+  }
+
+  #acceptLine(line: string): void {
+    if (this.#state === 'data-end') {
+      if (line !== '') throw invalid('chunk longer than its size')
+      this.#state = 'size'
+      return
+    }
+    const match = SIZE_LINE.exec(line)
+    if (match === null) throw invalid('chunk size')
+    this.#remaining = Number.parseInt(match[1] ?? '', 16)
+    this.#state = this.#remaining === 0 ? 'trailers' : 'data'
+  }
+
+  /** The line up to CRLF, or undefined when it is not there yet. */
+  #takeLine(bytes: Buffer): string | undefined {
+    const end = bytes.indexOf(10)
+    if (end > 0 && bytes[end - 1] === 13 && end <= MAX_SIZE_LINE_BYTES)
+      return bytes.toString('latin1', 0, end - 1)
+    if (end >= 0 || bytes.length > MAX_SIZE_LINE_BYTES) throw invalid('chunk line')
+    if (this.#state === 'data-end' && bytes.length > 0 && bytes[0] !== 13)
+      throw invalid('chunk longer than its size')
+    this.#pending = Buffer.from(bytes)
+    return undefined
+  }
+
+  #readTrailers(bytes: Buffer): Buffer | undefined {
+    if (bytes.length >= 2 && bytes[0] === 13 && bytes[1] === 10) return bytes.subarray(2)
+    const end = bytes.indexOf('\r\n\r\n')
+    if (end < 0) {
+      if (bytes.length > MAX_TRAILER_BYTES) throw invalid('trailers too large')
+      this.#pending = Buffer.from(bytes)
+      return undefined
+    }
+    if (end > MAX_TRAILER_BYTES) throw invalid('trailers too large')
+    this.trailers = parseFieldLines(bytes.toString('latin1', 0, end), 0).headers
+    return bytes.subarray(end + 4)
+  }
+}
+
+function invalid(detail: string): RelayError {
+  return new RelayError('upstream_invalid', { detail })
+}

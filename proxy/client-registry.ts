@@ -1,0 +1,80 @@
+/** All client connections of an edge: the facts of each, who is still busy on it, and what happens when one closes. */
+
+import { BlockList, isIPv6, type Socket } from 'node:net'
+import type { TLSSocket } from 'node:tls'
+import { type ClientConnection, ConnectionCounter, createClientConnection } from './client-connection.ts'
+
+export interface ClientRegistrySettings {
+  readonly connectionsPerClient: number
+  /** IP addresses and CIDR ranges. */
+  readonly trustedProxies: readonly string[]
+}
+
+/** A client that only closed its sending side still gets its answer if it comes this soon; later it counts as gone. */
+const HALF_CLOSE_GRACE_MS = 700
+
+export class ClientRegistry {
+  readonly #clients = new WeakMap<Socket, ClientConnection>()
+  readonly #sockets = new Set<Socket>()
+  readonly #counter: ConnectionCounter
+  readonly #trusted: BlockList
+
+  constructor({ connectionsPerClient, trustedProxies }: ClientRegistrySettings) {
+    this.#trusted = toBlockList(trustedProxies)
+    this.#counter = new ConnectionCounter(connectionsPerClient, (address) => this.#isTrusted(address))
+  }
+
+  get openConnections(): number {
+    return this.#sockets.size
+  }
+
+  /** Counts a raw connection before any byte of it costs anything; false when it was refused. */
+  admit(socket: Socket): boolean {
+    if (!this.#counter.admit(socket)) return false
+    this.#sockets.add(socket)
+    socket.once('close', () => this.#sockets.delete(socket))
+    return true
+  }
+
+  /** The facts of the connection that a request came on; read once per connection. */
+  clientOf(socket: Socket | TLSSocket): ClientConnection {
+    return this.#clients.get(socket) ?? this.#remember(socket)
+  }
+
+  destroyAll(): void {
+    for (const socket of this.#sockets) socket.destroy()
+  }
+
+  #remember(socket: Socket | TLSSocket): ClientConnection {
+    const client = createClientConnection(socket, this.#trusted)
+    this.#clients.set(socket, client)
+    socket.once('close', () => {
+      for (const exchange of client.active.snapshot()) exchange.observer?.onClientGone()
+    })
+    socket.once('end', () => watchHalfClosed(socket, client))
+    return client
+  }
+
+  #isTrusted(address: string): boolean {
+    return this.#trusted.check(address, isIPv6(address) ? 'ipv6' : 'ipv4')
+  }
+}
+
+/** TCP does not tell a half-closed client from one that is gone until something is written to it. */
+function watchHalfClosed(socket: Socket, client: ClientConnection): void {
+  const timer = setTimeout(() => {
+    const isAwaited = client.active.snapshot().some(({ observer }) => observer !== undefined)
+    if (isAwaited) socket.destroy()
+  }, HALF_CLOSE_GRACE_MS)
+  socket.once('close', () => clearTimeout(timer))
+}
+
+function toBlockList(ranges: readonly string[]): BlockList {
+  const list = new BlockList()
+  for (const range of ranges) {
+    const [address = '', prefix] = range.split('/')
+    const family = isIPv6(address) ? 'ipv6' : 'ipv4'
+    list.addSubnet(address, prefix === undefined ? (family === 'ipv6' ? 128 : 32) : Number(prefix), family)
+  }
+  return list
+}

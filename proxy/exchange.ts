@@ -1,0 +1,91 @@
+/** One request and the means to answer it, the same for HTTP/1.1 and HTTP/2: what every step of the relay works on. */
+
+import type { Duplex, Readable } from 'node:stream'
+import type { Slotted } from '../lib/slot-list.ts'
+import type { Authority } from './authority.ts'
+import type { ClientConnection } from './client-connection.ts'
+import type { RequestFields } from './request-fields.ts'
+import type { RelayRoute } from './upstream.ts'
+
+export type HttpVersion = '1.0' | '1.1' | '2'
+
+/** Told at most once each, except `onDrain`. */
+export interface ExchangeObserver {
+  /** The client is gone before the answer was complete. */
+  onClientGone(): void
+  /** The client takes more bytes again. */
+  onDrain(): void
+}
+
+/** How the body's end is known: a length in bytes, or 'chunked', or no body. */
+export type BodyFraming = number | 'chunked' | undefined
+
+/** What the access log and the metrics say of one exchange; filled in as it goes. */
+export interface ExchangeRecord {
+  readonly startedAt: number
+  status: number
+  bytesIn: number
+  bytesOut: number
+  errorCode?: string
+  errorDetail?: string
+  route?: RelayRoute
+  upstreamConnectMs?: number
+  upstreamFirstByteMs?: number
+  upstreamReused?: boolean
+  retries: number
+  /** What ended it when it was not its own end: client_gone, upstream_incomplete, … */
+  closeReason?: string
+}
+
+export interface StartOptions {
+  /** Keeps an HTTP/2 stream open for trailers after the body. */
+  readonly mayHaveTrailers: boolean
+  /** False ends an HTTP/2 stream with its head. */
+  readonly hasBody: boolean
+}
+
+export interface Exchange extends Slotted {
+  /** 32 hex digits: the X-Request-Id, and the trace id of traceparent. */
+  readonly id: string
+  readonly version: HttpVersion
+  readonly method: string
+  /** Exactly what goes to the VM: a path with its query, or `*`. */
+  target: string
+  /** What `checkRequest` read from Host or :authority; before that, an empty host. */
+  authority: Authority
+  readonly fields: RequestFields
+  /** Names and values, alternating, without pseudo-header fields. */
+  readonly rawHeaders: readonly string[]
+  readonly client: ClientConnection
+  /** The client's side as a bare stream. */
+  readonly stream: Duplex
+  /** Ends after the last byte of the request's body. */
+  readonly body: Readable
+  /** Undefined when the request has no body. */
+  readonly bodyFraming: BodyFraming
+  /** The whole body has been read from the client. */
+  readonly isBodyComplete: boolean
+  /** The client waits for a 100 before it sends the body (RFC 9110 section 10.1.1). */
+  readonly expectsContinue: boolean
+  /** The client asks for a WebSocket, by Upgrade (RFC 6455) or by extended CONNECT (RFC 8441). */
+  readonly isUpgrade: boolean
+  readonly record: ExchangeRecord
+  readonly headSent: boolean
+  observer: ExchangeObserver | undefined
+
+  /** Request trailers, alternating; complete when `body` has ended. */
+  trailers(): readonly string[]
+  /** Sends 100. */
+  sendContinue(): void
+  /** Sends another informational response; nothing happens for HTTP/1.0. */
+  inform(status: number, headers: readonly string[]): void
+  /** Sends the head. */
+  start(status: number, reason: string, headers: readonly string[], options: StartOptions): void
+  /** Copies `chunk`, as `end` does. False means: wait for `onDrain`. */
+  write(chunk: Buffer): boolean
+  end(chunk?: Buffer, trailers?: readonly string[]): void
+  /** Turns the exchange into a byte stream after a 101 or its HTTP/2 equal. */
+  openTunnel(headers: readonly string[]): Duplex
+  /** Cuts the answer so that the client can tell it is incomplete. */
+  abort(): void
+}

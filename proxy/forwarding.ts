@@ -1,0 +1,100 @@
+/** Writes the request head that a VM gets: the client's end-to-end fields, then ours over anything it claimed. */
+
+import { RelayError } from './errors.ts'
+import type { Exchange } from './exchange.ts'
+import { findField, hasToken } from './field-lines.ts'
+
+export interface ForwardingSettings {
+  /** This edge in Via. */
+  readonly edgeName: string
+  /** The fleet in CDN-Loop (RFC 8586): every edge of it writes the same. */
+  readonly loopId: string
+}
+
+/** A VM that itself relays to another VM is legitimate; a third round is a circle. */
+const MAX_ROUNDS = 3
+const PARENT_ID_BYTES = 8
+
+/** @throws RelayError request_loop (RFC 8586 section 2) */
+export function checkLoop(exchange: Exchange, loopId: string): void {
+  const { cdnLoop } = exchange.fields
+  if (cdnLoop === '') return
+  const rounds = cdnLoop.split(',').filter((id) => id.split(';')[0]?.trim().toLowerCase() === loopId).length
+  if (rounds >= MAX_ROUNDS) throw new RelayError('request_loop')
+}
+
+/** The whole head as latin1 text, ending in an empty line. */
+export function requestHead(exchange: Exchange, settings: ForwardingSettings): string {
+  const { fields } = exchange
+  return (
+    `${exchange.isUpgrade ? 'GET' : exchange.method} ${exchange.target} HTTP/1.1\r\nhost: ${exchange.authority.text}\r\n` +
+    fields.kept +
+    forwardingFields(exchange, settings) +
+    framingFields(exchange)
+  )
+}
+
+function forwardingFields(exchange: Exchange, { edgeName, loopId }: ForwardingSettings): string {
+  const { fields, authority, client, id } = exchange
+  const loop = fields.cdnLoop === '' ? loopId : `${fields.cdnLoop}, ${loopId}`
+  return (
+    (client.isTrusted ? trustedFields(exchange) : ownFields(exchange)) +
+    `x-forwarded-host: ${authority.text}\r\n` +
+    `via: ${exchange.version} ${edgeName}\r\ncdn-loop: ${loop}\r\nx-request-id: ${id}\r\n`
+  )
+}
+
+function ownFields(exchange: Exchange): string {
+  const { client, authority, id } = exchange
+  const proto = client.tls === undefined ? 'http' : 'https'
+  return (
+    `x-forwarded-for: ${client.address}\r\nx-forwarded-proto: ${proto}\r\n` +
+    `x-forwarded-port: ${authority.port ?? (client.tls === undefined ? 80 : 443)}\r\n` +
+    `forwarded: ${forwardedElement(exchange, proto)}\r\ntraceparent: ${traceparent(id)}\r\n`
+  )
+}
+
+/** A configured proxy in front of the edge: its word is kept, and the edge adds itself to the lists. */
+function trustedFields(exchange: Exchange): string {
+  const { client, authority, id, rawHeaders } = exchange
+  const chain = findField(rawHeaders, 'x-forwarded-for')
+  const proto = findField(rawHeaders, 'x-forwarded-proto') ?? (client.tls === undefined ? 'http' : 'https')
+  const port =
+    findField(rawHeaders, 'x-forwarded-port') ?? String(authority.port ?? (proto === 'http' ? 80 : 443))
+  const forwarded = findField(rawHeaders, 'forwarded')
+  const state = findField(rawHeaders, 'tracestate')
+  return (
+    `x-forwarded-for: ${chain === undefined ? '' : `${chain}, `}${client.address}\r\n` +
+    `x-forwarded-proto: ${proto}\r\nx-forwarded-port: ${port}\r\n` +
+    `forwarded: ${forwarded === undefined ? '' : `${forwarded}, `}${forwardedElement(exchange, proto)}\r\n` +
+    `traceparent: ${findField(rawHeaders, 'traceparent') ?? traceparent(id)}\r\n` +
+    (state === undefined ? '' : `tracestate: ${state}\r\n`)
+  )
+}
+
+/** RFC 7239 section 4: IPv6 addresses and hosts with a port need quotes. */
+function forwardedElement({ client, authority }: Exchange, proto: string): string {
+  const node = client.address.includes(':') ? `"[${client.address}]"` : client.address
+  return `for=${node};host="${authority.text}";proto=${proto}`
+}
+
+/** W3C Trace Context: the request id is the trace id, its last half the parent id. */
+function traceparent(id: string): string {
+  return `00-${id}-${id.slice(-PARENT_ID_BYTES * 2)}-01`
+}
+
+/** What says how the body ends, and what asks for a switch of protocols. */
+function framingFields(exchange: Exchange): string {
+  if (exchange.isUpgrade) return `connection: Upgrade\r\nupgrade: websocket\r\n\r\n`
+  const { bodyFraming, fields } = exchange
+  const length = bodyFraming === 'chunked' ? 'transfer-encoding: chunked\r\n' : lengthField(exchange)
+  const expect = exchange.expectsContinue ? 'expect: 100-continue\r\n' : ''
+  const te = hasToken(fields.te, 'trailers') ? 'te: trailers\r\nconnection: te\r\n' : ''
+  return bodyFraming === undefined ? `${length}${te}\r\n` : `${length}${expect}${te}\r\n`
+}
+
+/** An explicit length of 0 is passed on: some servers want one with POST (RFC 9110 section 8.6). */
+function lengthField({ bodyFraming, fields }: Exchange): string {
+  if (bodyFraming !== undefined) return `content-length: ${bodyFraming}\r\n`
+  return fields.lengthCount > 0 ? 'content-length: 0\r\n' : ''
+}

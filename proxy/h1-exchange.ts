@@ -1,0 +1,162 @@
+/** An exchange over HTTP/1.x, on Node's own server. */
+
+import { type IncomingMessage, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import type { Duplex, Readable } from 'node:stream'
+import type { Authority } from './authority.ts'
+import type { ClientConnection } from './client-connection.ts'
+import type { BodyFraming, Exchange, ExchangeObserver, ExchangeRecord, HttpVersion } from './exchange.ts'
+import { type RequestFields, readRequestFields } from './request-fields.ts'
+import { requestIdFor } from './request-id.ts'
+
+export interface H1Request {
+  readonly request: IncomingMessage
+  readonly response: ServerResponse
+  readonly client: ClientConnection
+  readonly expectsContinue?: boolean
+  /** Bytes that came behind an upgrade request; held back until the VM agreed to switch. */
+  readonly upgradeHead?: Buffer
+}
+
+/** A client that has its answer but still sends gets this long to notice before the connection is cut. */
+const LINGER_MS = 1_000
+/** Node sends a head and a body that are both text in one piece, which costs less than a buffer and a second piece. */
+const MAX_TEXT_BYTES = 8_192
+const NO_AUTHORITY: Authority = { text: '', host: '', port: undefined }
+
+export class H1Exchange implements Exchange {
+  slot = -1
+  readonly id: string
+  readonly version: HttpVersion
+  readonly method: string
+  target: string
+  authority = NO_AUTHORITY
+  readonly rawHeaders: readonly string[]
+  readonly fields: RequestFields
+  readonly client: ClientConnection
+  readonly bodyFraming: BodyFraming
+  readonly expectsContinue: boolean
+  readonly isUpgrade: boolean
+  readonly record: ExchangeRecord
+  observer: ExchangeObserver | undefined
+  readonly #request: IncomingMessage
+  readonly #response: ServerResponse
+  readonly #upgradeHead: Buffer | undefined
+  #hasDrainListener = false
+
+  constructor({ request, response, client, expectsContinue = false, upgradeHead }: H1Request) {
+    this.#request = request
+    this.#response = response
+    this.#upgradeHead = upgradeHead
+    this.client = client
+    this.version = request.httpVersionMinor === 0 ? '1.0' : '1.1'
+    this.method = request.method ?? 'GET'
+    this.target = request.url ?? '/'
+    this.rawHeaders = request.rawHeaders
+    this.fields = readRequestFields(this.rawHeaders)
+    this.bodyFraming = bodyFramingOf(this.fields)
+    this.expectsContinue = expectsContinue
+    this.isUpgrade = upgradeHead !== undefined
+    this.id = requestIdFor(client, this.rawHeaders)
+    this.record = { startedAt: performance.now(), status: 0, bytesIn: 0, bytesOut: 0, retries: 0 }
+  }
+
+  get stream(): Duplex {
+    return this.#request.socket
+  }
+
+  get body(): Readable {
+    return this.#request
+  }
+
+  get isBodyComplete(): boolean {
+    return this.bodyFraming === undefined || this.#request.complete
+  }
+
+  get headSent(): boolean {
+    return this.#response.headersSent
+  }
+
+  trailers(): readonly string[] {
+    return this.#request.rawTrailers
+  }
+
+  sendContinue(): void {
+    this.#response.writeContinue()
+  }
+
+  inform(status: number, headers: readonly string[]): void {
+    if (this.version === '1.1' && !this.headSent) this.#response.writeInformation(status, [...headers])
+  }
+
+  start(status: number, reason: string, headers: readonly string[]): void {
+    this.record.status = status
+    this.#response.writeHead(status, reason, headers as string[])
+  }
+
+  write(chunk: Buffer): boolean {
+    this.record.bytesOut += chunk.length
+    if (this.#response.write(Buffer.from(chunk))) return true
+    if (!this.#hasDrainListener) {
+      this.#hasDrainListener = true
+      this.#response.on('drain', () => this.observer?.onDrain())
+    }
+    return false
+  }
+
+  end(chunk?: Buffer, trailers: readonly string[] = []): void {
+    if (chunk !== undefined) this.record.bytesOut += chunk.length
+    if (trailers.length > 0) this.#response.addTrailers(toPairs(trailers))
+    if (chunk === undefined) this.#response.end()
+    else if (chunk.length > MAX_TEXT_BYTES) this.#response.end(Buffer.from(chunk))
+    else this.#response.end(chunk.toString('latin1'), 'latin1')
+    if (!this.isBodyComplete) this.#lingerForBody()
+  }
+
+  openTunnel(headers: readonly string[]): Duplex {
+    const { socket } = this.#request
+    this.record.status = 101
+    this.#response.detachSocket(socket)
+    // A 'readable' listener would keep the tunnel's 'data' listener from ever being called.
+    socket.removeAllListeners('readable')
+    let head = 'HTTP/1.1 101 Switching Protocols\r\n'
+    for (let at = 0; at + 1 < headers.length; at += 2) head += `${headers[at]}: ${headers[at + 1]}\r\n`
+    socket.write(`${head}connection: Upgrade\r\nupgrade: websocket\r\n\r\n`, 'latin1')
+    if (this.#upgradeHead !== undefined && this.#upgradeHead.length > 0) socket.unshift(this.#upgradeHead)
+    return socket
+  }
+
+  abort(): void {
+    this.#request.socket.destroy()
+  }
+
+  /** RFC 9112 section 9.6: closing at once could reset the connection before the client read its answer. */
+  #lingerForBody(): void {
+    const { socket } = this.#request
+    this.#request.resume()
+    const timer = setTimeout(() => this.isBodyComplete || socket.destroy(), LINGER_MS)
+    timer.unref()
+    socket.once('close', () => clearTimeout(timer))
+  }
+}
+
+/** The response object that Node does not make for an upgrade request: refusals go out through it. */
+export function responseForUpgrade(request: IncomingMessage, socket: Socket): ServerResponse {
+  const response = new ServerResponse(request)
+  response.shouldKeepAlive = false
+  response.assignSocket(socket)
+  response.once('finish', () => socket.destroySoon())
+  return response
+}
+
+function bodyFramingOf({ transferEncoding, length }: RequestFields): BodyFraming {
+  if (transferEncoding !== '') return 'chunked'
+  const bytes = Number(length)
+  return bytes > 0 ? bytes : undefined
+}
+
+function toPairs(fields: readonly string[]): [string, string][] {
+  const pairs: [string, string][] = []
+  for (let at = 0; at + 1 < fields.length; at += 2) pairs.push([fields[at] ?? '', fields[at + 1] ?? ''])
+  return pairs
+}

@@ -1,0 +1,120 @@
+/** HTTP/1.x from clients: Node's server, told our limits, handing each request on as an exchange. */
+
+import type { IncomingMessage, Server, ServerOptions } from 'node:http'
+import type { Socket } from 'node:net'
+import type { ClientRegistry } from './client-registry.ts'
+import { RelayError } from './errors.ts'
+import type { Exchange } from './exchange.ts'
+import { H1Exchange, type H1Request, responseForUpgrade } from './h1-exchange.ts'
+import { rawRefusal } from './raw-refusal.ts'
+
+export interface ServerDeps {
+  readonly clients: ClientRegistry
+  readonly handle: (exchange: Exchange) => void
+  /** Told of requests that never became an exchange. */
+  readonly reportBadRequest: (error: RelayError, remote: { readonly address: string }) => void
+  readonly edgeName: string
+  readonly drain: { readonly isDraining: boolean }
+}
+
+export interface H1Settings {
+  readonly headerBytes: number
+  readonly headerCount: number
+  readonly headersMs: number
+  readonly keepAliveMs: number
+}
+
+const CHECK_INTERVAL_MS = 500
+
+/** `requestTimeout` is off because it would end slow but healthy uploads; RequestBody keeps its own clock. */
+export function h1Options(settings: H1Settings): ServerOptions {
+  return {
+    maxHeaderSize: settings.headerBytes,
+    headersTimeout: settings.headersMs,
+    keepAliveTimeout: settings.keepAliveMs,
+    requestTimeout: 0,
+    connectionsCheckingInterval: CHECK_INTERVAL_MS,
+    noDelay: true,
+    // A missing Host is refused by checkRequest, with our own answer.
+    requireHostHeader: false,
+    optimizeEmptyRequests: true,
+    // RFC 9110 section 7.8: an Upgrade that nobody takes, such as h2c, is an ordinary request.
+    shouldUpgradeCallback: (request) => request.headers.upgrade?.toLowerCase() === 'websocket',
+  }
+}
+
+/** Attaches the handlers to a plain or TLS server made with `h1Options`. */
+export function serveH1(server: Server, deps: ServerDeps, settings: H1Settings): void {
+  // Node cuts what is above the limit without a word; one more tells that there was more.
+  server.maxHeadersCount = settings.headerCount + 1
+  Object.assign(server, { httpAllowHalfOpen: true })
+  server.on('request', (request, response) => accept({ request, response }, deps))
+  server.on('checkContinue', (request, response) =>
+    accept({ request, response, expectsContinue: true }, deps),
+  )
+  server.on('checkExpectation', (request, response) => accept({ request, response }, deps))
+  server.on('upgrade', (request, socket, head) => acceptUpgrade(request, socket as Socket, { head, deps }))
+  server.on('connect', (request, socket) => refuseConnect(request, socket as Socket, deps))
+  server.on('clientError', (error, socket) => answerClientError(error, socket as Socket, deps))
+}
+
+type Parts = Omit<H1Request, 'client'>
+
+function accept(parts: Parts, deps: ServerDeps): void {
+  const client = deps.clients.clientOf(parts.request.socket)
+  if (deps.drain.isDraining) parts.response.shouldKeepAlive = false
+  const exchange = new H1Exchange({ ...parts, client })
+  client.active.add(exchange)
+  deps.handle(exchange)
+}
+
+function acceptUpgrade(
+  request: IncomingMessage,
+  socket: Socket,
+  { head, deps }: { head: Buffer; deps: ServerDeps },
+): void {
+  // Without a listener a reset would be an uncaught error; 'close' tells the exchange.
+  socket.on('error', () => {})
+  watchForEnd(socket)
+  accept({ request, response: responseForUpgrade(request, socket), upgradeHead: head }, deps)
+}
+
+function refuseConnect(request: IncomingMessage, socket: Socket, deps: ServerDeps): void {
+  socket.on('error', () => {})
+  accept({ request, response: responseForUpgrade(request, socket) }, deps)
+}
+
+/** Keeps reading while nothing is consumed, so that a client that leaves before the VM answered is noticed. */
+function watchForEnd(socket: Socket): void {
+  socket.on('readable', () => {
+    if (socket.readableLength === 0) socket.read()
+  })
+}
+
+const CODES: Readonly<Record<string, RelayError['code']>> = {
+  HPE_HEADER_OVERFLOW: 'limit_header_bytes',
+  ERR_HTTP_REQUEST_TIMEOUT: 'limit_slow_headers',
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: 'limit_header_bytes',
+  HPE_UNEXPECTED_CONTENT_LENGTH: 'request_framing',
+  HPE_INVALID_CONTENT_LENGTH: 'request_framing',
+  HPE_INVALID_TRANSFER_ENCODING: 'request_framing',
+  HPE_INVALID_CHUNK_SIZE: 'request_framing',
+  HPE_INVALID_URL: 'request_target',
+}
+
+function answerClientError(cause: NodeJS.ErrnoException, socket: Socket, deps: ServerDeps): void {
+  const isHttp = cause.code?.startsWith('HPE_') || cause.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+  if (!isHttp || !socket.writable) {
+    socket.destroy()
+    return
+  }
+  const client = deps.clients.clientOf(socket)
+  if (client.active.size > 0) {
+    socket.destroy()
+    return
+  }
+  const error = new RelayError(CODES[cause.code ?? ''] ?? 'request_syntax', { cause })
+  socket.end(rawRefusal(error, deps.edgeName))
+  socket.once('finish', () => socket.destroySoon())
+  deps.reportBadRequest(error, client)
+}

@@ -1,0 +1,156 @@
+/** An exchange over HTTP/2, on Node's core streams (its compatibility layer costs 7 µs more per request). */
+
+import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2'
+import type { Duplex, Readable } from 'node:stream'
+import type { Authority } from './authority.ts'
+import type { ClientConnection } from './client-connection.ts'
+import type { BodyFraming, Exchange, ExchangeObserver, ExchangeRecord } from './exchange.ts'
+import { type RequestFields, readRequestFields } from './request-fields.ts'
+import { requestIdFor } from './request-id.ts'
+
+export interface H2Request {
+  readonly stream: ServerHttp2Stream
+  readonly headers: IncomingHttpHeaders & { readonly [':protocol']?: string | undefined }
+  readonly rawHeaders: readonly string[]
+  readonly client: ClientConnection
+}
+
+const NO_AUTHORITY: Authority = { text: '', host: '', port: undefined }
+const { NGHTTP2_INTERNAL_ERROR, NGHTTP2_NO_ERROR } = constants
+
+export class H2Exchange implements Exchange {
+  slot = -1
+  readonly id: string
+  readonly version = '2'
+  readonly method: string
+  target: string
+  authority = NO_AUTHORITY
+  readonly rawHeaders: readonly string[]
+  readonly fields: RequestFields
+  readonly client: ClientConnection
+  readonly bodyFraming: BodyFraming
+  readonly expectsContinue: boolean
+  readonly isUpgrade: boolean
+  readonly record: ExchangeRecord
+  readonly stream: Duplex & ServerHttp2Stream
+  observer: ExchangeObserver | undefined
+  #trailers: readonly string[] = []
+  #isHeadOnly = false
+
+  constructor({ stream, headers, rawHeaders, client }: H2Request) {
+    this.stream = stream
+    this.client = client
+    this.method = headers[':method'] ?? ''
+    this.target = headers[':path'] ?? '*'
+    this.rawHeaders = rawHeaders
+    this.fields = readRequestFields(rawHeaders)
+    this.isUpgrade = this.method === 'CONNECT' && headers[':protocol'] === 'websocket'
+    this.bodyFraming = stream.endAfterHeaders || this.isUpgrade ? undefined : framingOf(this.fields)
+    this.expectsContinue =
+      this.bodyFraming !== undefined && this.fields.expect.toLowerCase() === '100-continue'
+    this.id = requestIdFor(client, rawHeaders)
+    this.record = { startedAt: performance.now(), status: 0, bytesIn: 0, bytesOut: 0, retries: 0 }
+    if (this.bodyFraming !== undefined)
+      stream.once('trailers', (_headers, _flags, raw) => this.#keepTrailers(raw))
+  }
+
+  get body(): Readable {
+    return this.stream
+  }
+
+  get isBodyComplete(): boolean {
+    return this.bodyFraming === undefined || this.stream.readableEnded
+  }
+
+  get headSent(): boolean {
+    return this.stream.headersSent
+  }
+
+  trailers(): readonly string[] {
+    return this.#trailers
+  }
+
+  sendContinue(): void {
+    if (this.#isOpen()) this.stream.additionalHeaders({ ':status': 100 })
+  }
+
+  inform(status: number, headers: readonly string[]): void {
+    if (this.#isOpen() && !this.headSent)
+      this.stream.additionalHeaders({ ':status': status, ...toObject(headers) })
+  }
+
+  start(
+    status: number,
+    _reason: string,
+    headers: readonly string[],
+    options: { readonly mayHaveTrailers: boolean; readonly hasBody: boolean },
+  ): void {
+    this.record.status = status
+    if (!this.#isOpen()) return
+    this.#isHeadOnly = !options.hasBody
+    const respondOptions = { endStream: this.#isHeadOnly, waitForTrailers: options.mayHaveTrailers }
+    this.stream.respond([':status', String(status), ...headers], respondOptions)
+  }
+
+  write(chunk: Buffer): boolean {
+    this.record.bytesOut += chunk.length
+    if (this.stream.write(Buffer.from(chunk))) return true
+    this.stream.once('drain', () => this.observer?.onDrain())
+    return false
+  }
+
+  end(chunk?: Buffer, trailers: readonly string[] = []): void {
+    if (chunk !== undefined) this.record.bytesOut += chunk.length
+    if (!this.#isHeadOnly) {
+      this.stream.once('wantTrailers', () => this.stream.sendTrailers(toObject(trailers)))
+      if (chunk === undefined) this.stream.end()
+      else this.stream.end(Buffer.from(chunk))
+    }
+    if (!this.isBodyComplete) this.#stopBody()
+  }
+
+  openTunnel(headers: readonly string[]): Duplex {
+    this.record.status = 200
+    this.stream.respond([':status', '200', ...headers])
+    return this.stream
+  }
+
+  abort(): void {
+    if (!this.stream.destroyed) this.stream.close(NGHTTP2_INTERNAL_ERROR)
+  }
+
+  #isOpen(): boolean {
+    return !this.stream.destroyed && !this.stream.closed
+  }
+
+  /** RFC 9113 section 8.1: after a complete answer, NO_ERROR tells the client to stop sending the body. */
+  #stopBody(): void {
+    this.stream.resume()
+    const close = () => {
+      if (!this.stream.destroyed && !this.isBodyComplete) this.stream.close(NGHTTP2_NO_ERROR)
+    }
+    if (this.stream.writableFinished) close()
+    else this.stream.once('finish', close)
+  }
+
+  #keepTrailers(raw: readonly string[] | undefined): void {
+    this.#trailers = raw ?? []
+  }
+}
+
+function framingOf({ length }: RequestFields): BodyFraming {
+  const bytes = Number(length)
+  return length !== '' && bytes > 0 ? bytes : 'chunked'
+}
+
+/** Repeated names become arrays, as Node's HTTP/2 wants them. */
+function toObject(fields: readonly string[]): Record<string, string | string[]> {
+  const object: Record<string, string | string[]> = Object.create(null)
+  for (let at = 0; at + 1 < fields.length; at += 2) {
+    const name = fields[at] ?? ''
+    const value = fields[at + 1] ?? ''
+    const before = object[name]
+    object[name] = before === undefined ? value : [...(Array.isArray(before) ? before : [before]), value]
+  }
+  return object
+}

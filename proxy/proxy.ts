@@ -1,0 +1,196 @@
+/** Builds the relay out of its parts and opens its ports; on disposal it drains them. */
+
+import { setTimeout as delay } from 'node:timers/promises'
+import { Deadlines } from '../lib/deadlines.ts'
+import type { Log } from '../lib/log.ts'
+import { createAccessLog, type LineWriter } from './access-log.ts'
+import { ClientRegistry, type ClientRegistrySettings } from './client-registry.ts'
+import { createEngine } from './engine.ts'
+import type { Exchange } from './exchange.ts'
+import type { ForwardingSettings } from './forwarding.ts'
+import type { ServerDeps } from './h1-server.ts'
+import { type HandleDeps, handle } from './handle.ts'
+import { redirectToHttps, startHttpListener } from './http-listener.ts'
+import { createMetrics, type Metrics } from './metrics.ts'
+import { startOpsListener } from './ops-listener.ts'
+import { createRefuse } from './refusal.ts'
+import type { RelayTimes } from './relay.ts'
+import { type Listener, startTlsListener, type TlsListenerDeps } from './tls-listener.ts'
+import { UpstreamPool } from './upstream-pool.ts'
+
+export interface ProxyDeps extends Pick<HandleDeps, 'visibility'> {
+  readonly routes: HandleDeps['routes'] & {
+    readonly size: number
+    readonly revision: number
+    ageMs(): number
+  }
+  readonly certificates: HandleDeps['certificates'] & TlsListenerDeps['certificates']
+  readonly log: Log
+  readonly accessLog: LineWriter
+  readonly findUnready: () => readonly string[]
+}
+
+export interface ProxySettings extends ForwardingSettings {
+  readonly listen: {
+    readonly host: string
+    readonly httpsPort: number
+    readonly httpPort: number
+    readonly opsPort: number
+    readonly httpMode: 'redirect' | 'relay'
+    readonly accessLog: 'on' | 'off'
+  }
+  readonly limits: ClientRegistrySettings & {
+    readonly headerBytes: number
+    readonly headerCount: number
+    readonly urlBytes: number
+    readonly streams: number
+    readonly bodyBytesPerSecond: number
+    readonly upstreamConnections: number
+  }
+  readonly times: RelayTimes & {
+    readonly headersMs: number
+    readonly keepAliveMs: number
+    readonly drainMs: number
+  }
+}
+
+export interface Proxy extends AsyncDisposable {
+  readonly httpsPort: number
+  readonly httpPort: number
+  readonly opsPort: number
+}
+
+const DRAIN_POLL_MS = 20
+
+/** @throws Error when a port cannot be had; what was opened before is closed again */
+export async function startProxy(deps: ProxyDeps, settings: ProxySettings): Promise<Proxy> {
+  await using started = new AsyncDisposableStack()
+  const core = createCore(deps, settings, started)
+  const { times, limits, listen } = settings
+  const serverDeps = { ...core.server, handle: (exchange: Exchange) => handle(exchange, core.handle) }
+  const serverSettings = { ...limits, ...times, host: listen.host }
+  const ops = started.use(
+    await startOpsListener(
+      { registry: core.metrics.registry, findUnready: core.findUnready },
+      { port: listen.opsPort },
+    ),
+  )
+  const tlsDeps = {
+    ...serverDeps,
+    certificates: deps.certificates,
+    reportHandshake: core.metrics.countHandshake,
+  }
+  const https = started.use(await startTlsListener(tlsDeps, { ...serverSettings, port: listen.httpsPort }))
+  const redirect = (exchange: Exchange) =>
+    redirectToHttps(exchange, { ...core, limits, httpsPort: () => https.port })
+  const httpDeps = listen.httpMode === 'relay' ? serverDeps : { ...serverDeps, handle: redirect }
+  const http = started.use(await startHttpListener(httpDeps, { ...serverSettings, port: listen.httpPort }))
+  started.defer(() => drain([https, http], core.server, times.drainMs))
+  const running = started.move()
+  return {
+    httpsPort: https.port,
+    httpPort: http.port,
+    opsPort: ops.port,
+    [Symbol.asyncDispose]: () => running.disposeAsync(),
+  }
+}
+
+/** Everything between the ports and the upstreams. */
+function createCore(deps: ProxyDeps, settings: ProxySettings, started: AsyncDisposableStack) {
+  const { limits, times, edgeName } = settings
+  const deadlines = started.use(new Deadlines())
+  const pool = started.use(new UpstreamPool(limits))
+  deadlines.add(pool)
+  const clients = new ClientRegistry(limits)
+  const tunnels = new Set<Disposable>()
+  const drainState = { isDraining: false }
+  const metrics = createMetrics(gaugesOf(deps, { clients, pool, tunnels, drainState }))
+  const settle = createSettle(
+    metrics,
+    settings.listen.accessLog === 'on' ? createAccessLog(deps.accessLog) : () => {},
+  )
+  const refuse = createRefuse({ edgeName, log: deps.log, settle })
+  const engine = createEngine({
+    ...settings,
+    bodyBytesPerSecond: limits.bodyBytesPerSecond,
+    times,
+    pool,
+    deadlines,
+    tunnels,
+    refuse,
+    settle,
+  })
+  const server: Omit<ServerDeps, 'handle'> = {
+    clients,
+    edgeName,
+    drain: drainState,
+    reportBadRequest(error, { address }) {
+      metrics.countBadRequest(error.code)
+      deps.log.info(
+        { logger: 'access', remote_ip: address, error_code: error.code, err: error.cause },
+        'bad request',
+      )
+    },
+  }
+  const findUnready = () => [...(drainState.isDraining ? ['draining'] : []), ...deps.findUnready()]
+  return {
+    server: { ...server, drainState, tunnels },
+    handle: { ...deps, limits, engine, refuse },
+    metrics,
+    settle,
+    refuse,
+    findUnready,
+  }
+}
+
+interface GaugeSources {
+  readonly clients: ClientRegistry
+  readonly pool: UpstreamPool
+  readonly tunnels: ReadonlySet<Disposable>
+  readonly drainState: { readonly isDraining: boolean }
+}
+
+function gaugesOf({ routes }: ProxyDeps, { clients, pool, tunnels, drainState }: GaugeSources) {
+  return {
+    routes: () => routes.size,
+    routesRevision: () => routes.revision,
+    routesAgeSeconds: () => routes.ageMs() / 1_000,
+    clientConnections: () => clients.openConnections,
+    upstreamConnections: () => pool.openConnections,
+    tunnels: () => tunnels.size,
+    isDraining: () => Number(drainState.isDraining),
+  }
+}
+
+/** The end of every exchange, refused or relayed. */
+function createSettle(
+  metrics: Metrics,
+  writeLine: ReturnType<typeof createAccessLog>,
+): (exchange: Exchange) => void {
+  return (exchange) => {
+    exchange.client.active.delete(exchange)
+    const durationSeconds = (performance.now() - exchange.record.startedAt) / 1_000
+    metrics.countExchange(exchange, durationSeconds)
+    writeLine(exchange, durationSeconds)
+  }
+}
+
+interface Drained {
+  readonly clients: ClientRegistry
+  readonly drainState: { isDraining: boolean }
+  readonly tunnels: ReadonlySet<Disposable>
+}
+
+/** Lets open requests end; what is left at the deadline is cut. */
+async function drain(
+  listeners: readonly Listener[],
+  { clients, drainState, tunnels }: Drained,
+  drainMs: number,
+): Promise<void> {
+  drainState.isDraining = true
+  for (const listener of listeners) listener.stopAccepting()
+  const deadline = performance.now() + drainMs
+  while (clients.openConnections > 0 && performance.now() < deadline) await delay(DRAIN_POLL_MS)
+  for (const tunnel of tunnels) tunnel[Symbol.dispose]()
+  clients.destroyAll()
+}

@@ -1,0 +1,72 @@
+/** Turns an error into the answer to a request: Proxy-Status, and problem+json or a page by what the client reads. */
+
+import { STATUS_CODES } from 'node:http'
+import { type Fault, LandfallError } from '../lib/errors.ts'
+import type { Log } from '../lib/log.ts'
+import { problemOf } from '../lib/problem.ts'
+import { errorPage } from './error-page.ts'
+import { RelayError } from './errors.ts'
+import type { Exchange } from './exchange.ts'
+
+export interface RefusalDeps {
+  readonly edgeName: string
+  readonly log: Log
+  readonly settle: (exchange: Exchange) => void
+}
+
+/** The one place that answers errors. Of an error that is not ours the client learns nothing. */
+export function createRefuse(deps: RefusalDeps): (exchange: Exchange, error: unknown) => void {
+  return (exchange, thrown) => {
+    const error =
+      thrown instanceof LandfallError ? thrown : new RelayError('internal_error', { cause: thrown })
+    exchange.record.errorCode = error.code
+    if (error.detail !== undefined) exchange.record.errorDetail = error.detail
+    if (error.code === 'internal_error')
+      deps.log.error({ err: error.cause, requestId: exchange.id }, 'request failed inside the edge')
+    if (exchange.headSent) exchange.abort()
+    else answer(exchange, error, deps.edgeName)
+    deps.settle(exchange)
+  }
+}
+
+function answer(exchange: Exchange, error: LandfallError, edgeName: string): void {
+  const isPage = wantsHtml(exchange)
+  const body = Buffer.from(
+    isPage ? pageOf(exchange, error) : `${JSON.stringify(problemOf(error, exchange.id))}\n`,
+  )
+  const { status, source } = error.fault
+  const headers = [
+    'content-type',
+    isPage ? 'text/html; charset=utf-8' : 'application/problem+json',
+    'content-length',
+    String(body.length),
+    'cache-control',
+    'no-store',
+    ...errorFields(error, exchange.id, edgeName),
+  ]
+  // A request that could be read in two ways leaves a connection whose next bytes cannot be trusted.
+  if (source === 'client' && status === 400 && exchange.version !== '2') headers.push('connection', 'close')
+  if (error.fault.retryable && status === 503) headers.push('retry-after', '1')
+  const hasBody = exchange.method !== 'HEAD'
+  exchange.start(status, STATUS_CODES[status] ?? '', headers, { mayHaveTrailers: false, hasBody })
+  exchange.end(hasBody ? body : undefined)
+}
+
+/** Fields of every answer that is ours, alternating names and values. */
+export function errorFields(error: LandfallError, requestId: string, edgeName: string): string[] {
+  return ['proxy-status', proxyStatus(error.code, error.fault, edgeName), 'x-request-id', requestId]
+}
+
+/** RFC 9209 section 2; the code is a token, so it needs no escaping in the string. */
+function proxyStatus(code: string, fault: Fault, edgeName: string): string {
+  return `${edgeName}; error=${fault.proxyStatus ?? 'http_request_denied'}; details="${code}"`
+}
+
+/** A browser's navigation names text/html first; programs send a star or a type of their own. */
+function wantsHtml({ fields }: Exchange): boolean {
+  return fields.accept.toLowerCase().includes('text/html')
+}
+
+function pageOf(exchange: Exchange, { code, fault, detail }: LandfallError): string {
+  return errorPage({ code, fault, detail, requestId: exchange.id, host: exchange.authority.host })
+}

@@ -1,0 +1,94 @@
+/** Refuses requests that two parsers could read differently, before anything is decided about them. */
+
+import { type Authority, parseAuthority } from './authority.ts'
+import { RelayError } from './errors.ts'
+import type { Exchange } from './exchange.ts'
+import { findField } from './field-lines.ts'
+
+export interface RequestLimits {
+  readonly headerCount: number
+  readonly urlBytes: number
+}
+
+/** RFC 9112 section 3.2.1 without a fragment; printable ASCII only, so that nothing is re-encoded on the way. */
+const ORIGIN_FORM = /^\/[\x21\x22\x24-\x7e]*$/
+const ABSOLUTE_FORM = /^https?:\/\/([^/?#]*)([/?].*)?$/i
+const LENGTH = /^\d{1,15}$/
+
+/**
+ * Checks framing, target and host, and fills in `exchange.authority`.
+ * @throws RelayError request_framing, request_host, request_target, request_method, request_syntax, limit_…
+ */
+export function checkRequest(exchange: Exchange, limits: RequestLimits): void {
+  const { fields } = exchange
+  if (exchange.target.length > limits.urlBytes) throw new RelayError('limit_url')
+  if (fields.count > limits.headerCount) throw new RelayError('limit_header_count')
+  if (fields.hasControl) throw new RelayError('request_syntax', { detail: 'control character in a field' })
+  if (exchange.method === 'TRACE' || exchange.method === 'CONNECT') checkMethod(exchange)
+  if (fields.expect !== '' && fields.expect.toLowerCase() !== '100-continue')
+    throw new RelayError('request_expectation')
+  checkFraming(exchange)
+  checkTarget(exchange)
+}
+
+/** An extended CONNECT (RFC 8441) is an upgrade and passes; TRACE would echo identity fields to scripts. */
+function checkMethod(exchange: Exchange): void {
+  if (!exchange.isUpgrade) throw new RelayError('request_method', { context: { method: exchange.method } })
+}
+
+/** RFC 9112 section 6.1 and 6.3: what a recipient may repair, this edge refuses. */
+function checkFraming({ fields, version, isUpgrade, bodyFraming }: Exchange): void {
+  const { lengthCount, length, transferEncoding } = fields
+  if (lengthCount > 1) throw new RelayError('request_framing', { detail: 'Content-Length twice' })
+  if (lengthCount === 1 && !LENGTH.test(length))
+    throw new RelayError('request_framing', { detail: 'Content-Length is not a number' })
+  if (transferEncoding !== '') checkCoding(transferEncoding, lengthCount, version)
+  if (isUpgrade && version !== '2' && bodyFraming !== undefined) {
+    throw new RelayError('request_upgrade', { detail: 'an upgrade request with a body' })
+  }
+}
+
+function checkCoding(coding: string, lengthCount: number, version: string): void {
+  if (lengthCount > 0)
+    throw new RelayError('request_framing', { detail: 'Content-Length and Transfer-Encoding' })
+  if (coding.toLowerCase() !== 'chunked')
+    throw new RelayError('request_framing', { detail: 'transfer coding other than chunked' })
+  if (version !== '1.1')
+    throw new RelayError('request_framing', { detail: `Transfer-Encoding in HTTP/${version}` })
+}
+
+function checkTarget(exchange: Exchange): void {
+  const { target } = exchange
+  if (ORIGIN_FORM.test(target) || (target === '*' && exchange.method === 'OPTIONS')) {
+    exchange.authority = readAuthority(exchange)
+    return
+  }
+  const absolute = exchange.version === '2' ? null : ABSOLUTE_FORM.exec(target)
+  if (absolute === null) throw new RelayError('request_target')
+  exchange.authority = readAuthority(exchange)
+  checkAgreement(exchange.authority, parseAuthority(absolute[1] ?? ''))
+  exchange.target = withSlash(absolute[2] ?? '/')
+  if (!ORIGIN_FORM.test(exchange.target)) throw new RelayError('request_target')
+}
+
+function withSlash(target: string): string {
+  return target.startsWith('/') ? target : `/${target}`
+}
+
+/** RFC 9112 section 3.2.2 lets the target win; two different hosts are refused here instead. */
+function checkAgreement(host: Authority, target: Authority): void {
+  if (host.host !== target.host || host.port !== target.port) {
+    throw new RelayError('request_host', { detail: 'the target names another host than the Host field' })
+  }
+}
+
+function readAuthority(exchange: Exchange): Authority {
+  const { fields, client, version } = exchange
+  const pseudo = version === '2' ? findField(exchange.rawHeaders, ':authority') : undefined
+  if (fields.hostCount > 1) throw new RelayError('request_host', { detail: 'Host twice' })
+  const text = pseudo ?? fields.host
+  if (client.lastAuthority?.text !== text || text === '') client.lastAuthority = parseAuthority(text)
+  const authority = client.lastAuthority
+  if (pseudo !== undefined && fields.hostCount === 1) checkAgreement(authority, parseAuthority(fields.host))
+  return authority
+}

@@ -1,0 +1,162 @@
+/** Reads a request's header fields once: what decides the framing, and what may go on to the VM. */
+
+/** Everything here is as the client sent it; nothing is checked yet. */
+export interface RequestFields {
+  /** How many header fields there are. */
+  count: number
+  hostCount: number
+  host: string
+  lengthCount: number
+  length: string
+  /** Joined with commas, as all list fields below. */
+  transferEncoding: string
+  connection: string
+  upgrade: string
+  expect: string
+  te: string
+  cdnLoop: string
+  /** The value that stands first, for error pages. */
+  accept: string
+  userAgent: string
+  /** A value holds a control character (RFC 9110 section 5.5). */
+  hasControl: boolean
+  /** End-to-end fields as lines that end in CRLF, ours and hop-by-hop ones left out. */
+  kept: string
+}
+
+/** Fields that the edge reads, writes itself or must not pass on; all others are kept. */
+type Kind =
+  | 'host'
+  | 'length'
+  | 'transferEncoding'
+  | 'connection'
+  | 'upgrade'
+  | 'expect'
+  | 'te'
+  | 'cdnLoop'
+  | 'cookie'
+  | 'accept'
+  | 'userAgent'
+  | 'dropped'
+
+/** RFC 9110 section 7.6.1 and what facts/edge.md adds; then the forwarding fields that are ours to write. */
+const KINDS: ReadonlyMap<string, Kind> = new Map<string, Kind>([
+  ['host', 'host'],
+  ['content-length', 'length'],
+  ['transfer-encoding', 'transferEncoding'],
+  ['connection', 'connection'],
+  ['upgrade', 'upgrade'],
+  ['expect', 'expect'],
+  ['te', 'te'],
+  ['cdn-loop', 'cdnLoop'],
+  ['cookie', 'cookie'],
+  ['accept', 'accept'],
+  ['user-agent', 'userAgent'],
+  ['keep-alive', 'dropped'],
+  ['proxy-connection', 'dropped'],
+  ['proxy-authorization', 'dropped'],
+  ['http2-settings', 'dropped'],
+  ['x-forwarded-for', 'dropped'],
+  ['x-forwarded-proto', 'dropped'],
+  ['x-forwarded-host', 'dropped'],
+  ['x-forwarded-port', 'dropped'],
+  ['forwarded', 'dropped'],
+  ['via', 'dropped'],
+  ['x-request-id', 'dropped'],
+  ['traceparent', 'dropped'],
+  ['tracestate', 'dropped'],
+])
+
+/** Every name under this prefix is ours; a client's copy never reaches a VM. */
+const OWN_PREFIX = 'x-landfall-'
+// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it looks for
+const CONTROL = /[\0-\x08\x0a-\x1f\x7f]/
+
+/** `rawHeaders` holds names and values, alternating; pseudo-header fields are passed over. */
+export function readRequestFields(rawHeaders: readonly string[]): RequestFields {
+  const fields = emptyFields()
+  let cookie = ''
+  for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at] ?? ''
+    const value = rawHeaders[at + 1] ?? ''
+    if (name.charCodeAt(0) === 58) continue
+    fields.count += 1
+    if (CONTROL.test(value)) fields.hasControl = true
+    const key = toKey(name)
+    const kind = KINDS.get(key)
+    if (kind === undefined) {
+      if (!key.startsWith(OWN_PREFIX)) fields.kept += `${name}: ${value}\r\n`
+    } else if (kind === 'cookie') {
+      cookie += cookie === '' ? value : `; ${value}`
+    } else if (kind !== 'dropped' && !name.includes('_')) {
+      readKnown(fields, kind, { name, value })
+    }
+  }
+  // RFC 9113 section 8.2.3: HTTP/2 splits cookies into several fields, HTTP/1.1 wants one.
+  if (cookie !== '') fields.kept += `cookie: ${cookie}\r\n`
+  if (fields.connection !== '') dropNominated(fields)
+  return fields
+}
+
+/** CGI-like servers read `X_Forwarded_For` as `X-Forwarded-For`, so both spellings are one name here. */
+function toKey(name: string): string {
+  const lower = name.toLowerCase()
+  return lower.includes('_') ? lower.replaceAll('_', '-') : lower
+}
+
+function readKnown(
+  fields: RequestFields,
+  kind: Exclude<Kind, 'cookie' | 'dropped'>,
+  line: { name: string; value: string },
+): void {
+  const { name, value } = line
+  switch (kind) {
+    case 'host':
+      fields.hostCount += 1
+      fields.host = value
+      return
+    case 'length':
+      fields.lengthCount += 1
+      fields.length = value
+      return
+    case 'accept':
+    case 'userAgent':
+      fields[kind] ||= value
+      fields.kept += `${name}: ${value}\r\n`
+      return
+    default:
+      fields[kind] = fields[kind] === '' ? value : `${fields[kind]}, ${value}`
+  }
+}
+
+/** RFC 9110 section 7.6.1: a field that Connection names is for this hop only. */
+function dropNominated(fields: RequestFields): void {
+  const nominated = fields.connection.split(',').map((token) => token.trim().toLowerCase())
+  for (const name of nominated) {
+    if (name === '' || name === 'close' || name === 'keep-alive' || KINDS.get(name) === 'connection') continue
+    const lines = fields.kept
+      .split('\r\n')
+      .filter((line) => line.slice(0, line.indexOf(':')).toLowerCase() !== name)
+    fields.kept = lines.join('\r\n')
+  }
+}
+
+function emptyFields(): RequestFields {
+  return {
+    count: 0,
+    hostCount: 0,
+    host: '',
+    lengthCount: 0,
+    length: '',
+    transferEncoding: '',
+    connection: '',
+    upgrade: '',
+    expect: '',
+    te: '',
+    cdnLoop: '',
+    accept: '',
+    userAgent: '',
+    hasControl: false,
+    kept: '',
+  }
+}

@@ -1,0 +1,90 @@
+/** What of a VM's response header goes on to the client: end-to-end fields, and ours. */
+
+import type { Exchange } from './exchange.ts'
+import type { ResponseHead } from './response-parser.ts'
+
+/** RFC 9110 section 7.6.1; Upgrade and HTTP2-Settings would also make Node's HTTP/2 side throw. */
+const DROPPED: ReadonlySet<string> = new Set([
+  'connection',
+  'keep-alive',
+  'proxy-connection',
+  'proxy-authenticate',
+  'te',
+  'transfer-encoding',
+  'upgrade',
+  'http2-settings',
+  'x-request-id',
+  'via',
+])
+
+/** RFC 9110 section 6.5.1: fields that frame, route or authenticate mean nothing in a trailer. */
+const NEVER_TRAILERS: ReadonlySet<string> = new Set([
+  ...DROPPED,
+  'content-length',
+  'host',
+  'trailer',
+  'content-encoding',
+  'content-type',
+  'content-range',
+  'cache-control',
+  'expect',
+  'max-forwards',
+  'pragma',
+  'range',
+  'authorization',
+  'proxy-authorization',
+  'set-cookie',
+  'cookie',
+  'age',
+  'date',
+  'location',
+  'cdn-loop',
+  'forwarded',
+  'traceparent',
+  'x-forwarded-for',
+  'x-forwarded-host',
+  'x-forwarded-port',
+  'x-forwarded-proto',
+])
+
+/** Names (lower case for HTTP/2) and values, alternating. */
+export function responseFields(head: ResponseHead, exchange: Exchange, edgeName: string): string[] {
+  const fields = endToEnd(head, exchange.version === '2')
+  fields.push('via', `1.1 ${edgeName}`, 'x-request-id', exchange.id)
+  return fields
+}
+
+/** The same for a 1xx response, which carries nothing of ours. */
+export function informFields(head: ResponseHead, exchange: Exchange): string[] {
+  return endToEnd(head, exchange.version === '2')
+}
+
+function endToEnd({ headers, names }: ResponseHead, isLowerCase: boolean): string[] {
+  const fields: string[] = []
+  const nominated = findNominated({ headers, names })
+  for (let at = 0; at < names.length; at += 1) {
+    const name = names[at] ?? ''
+    if (DROPPED.has(name) || nominated?.has(name)) continue
+    fields.push(isLowerCase ? name : (headers[at * 2] ?? ''), headers[at * 2 + 1] ?? '')
+  }
+  return fields
+}
+
+function findNominated({ headers, names }: Pick<ResponseHead, 'headers' | 'names'>): Set<string> | undefined {
+  const at = names.indexOf('connection')
+  const value = at < 0 ? '' : (headers[at * 2 + 1] ?? '').toLowerCase()
+  if (value === '' || value === 'keep-alive' || value === 'close') return undefined
+  return new Set(value.split(',').map((token) => token.trim()))
+}
+
+/** Trailer fields that may be passed on, in either direction. */
+export function trailerFields(trailers: readonly string[]): string[] {
+  const kept: string[] = []
+  for (let at = 0; at + 1 < trailers.length; at += 2) {
+    const name = (trailers[at] ?? '').toLowerCase()
+    const key = name.replaceAll('_', '-')
+    if (NEVER_TRAILERS.has(key) || name.startsWith(':') || key.startsWith('x-landfall-')) continue
+    kept.push(name, trailers[at + 1] ?? '')
+  }
+  return kept
+}

@@ -1,0 +1,109 @@
+/** Joins client and upstream as two byte streams after an upgrade: back-pressure, half-close, idle limit, bytes counted. */
+
+import type { Duplex } from 'node:stream'
+import type { Deadlines, Watched } from '../lib/deadlines.ts'
+import type { Exchange } from './exchange.ts'
+import { responseFields } from './response-fields.ts'
+import type { ResponseHead } from './response-parser.ts'
+
+export interface TunnelDeps {
+  readonly deadlines: Deadlines
+  readonly times: { readonly tunnelIdleMs: number }
+  readonly edgeName: string
+  readonly tunnels: Set<Disposable>
+  readonly settle: (exchange: Exchange) => void
+}
+
+export interface TunnelEnds {
+  readonly exchange: Exchange
+  readonly upstream: Duplex
+  /** The VM's 101. */
+  readonly head: ResponseHead
+  /** The VM's first bytes behind its 101. */
+  readonly rest: Buffer
+}
+
+/** Answers the client's upgrade and copies both ways until both sides have ended. */
+export function openTunnel(ends: TunnelEnds, deps: TunnelDeps): void {
+  const { exchange, upstream, head, rest } = ends
+  const accept = head.names.indexOf('sec-websocket-accept')
+  const fields = responseFields(head, exchange, deps.edgeName)
+  const client = exchange.openTunnel(exchange.version === '2' && accept >= 0 ? withoutAccept(fields) : fields)
+  const tunnel = new Tunnel({ exchange, client, upstream }, deps)
+  if (rest.length > 0) upstream.unshift(rest)
+  tunnel.start()
+}
+
+/** RFC 8441 section 5: the key and its answer have no meaning over HTTP/2. */
+function withoutAccept(fields: readonly string[]): string[] {
+  const at = fields.findIndex((field, index) => index % 2 === 0 && field === 'sec-websocket-accept')
+  return fields.toSpliced(at, 2)
+}
+
+interface Sides {
+  readonly exchange: Exchange
+  readonly client: Duplex
+  readonly upstream: Duplex
+}
+
+class Tunnel implements Watched, Disposable {
+  slot = -1
+  readonly #sides: Sides
+  readonly #deps: TunnelDeps
+  #progressAt = performance.now()
+  #open = 2
+
+  constructor(sides: Sides, deps: TunnelDeps) {
+    this.#sides = sides
+    this.#deps = deps
+  }
+
+  start(): void {
+    const { client, upstream, exchange } = this.#sides
+    this.#deps.deadlines.add(this)
+    this.#deps.tunnels.add(this)
+    exchange.client.active.add(exchange)
+    this.#copy(client, upstream, 'bytesIn')
+    this.#copy(upstream, client, 'bytesOut')
+  }
+
+  checkDeadlines(now: number): void {
+    if (now - this.#progressAt <= this.#deps.times.tunnelIdleMs) return
+    this.#sides.exchange.record.closeReason ??= 'tunnel_idle'
+    this[Symbol.dispose]()
+  }
+
+  /** Cuts both sides. */
+  [Symbol.dispose](): void {
+    this.#sides.client.destroy()
+    this.#sides.upstream.destroy()
+  }
+
+  #copy(from: Duplex, to: Duplex, counter: 'bytesIn' | 'bytesOut'): void {
+    const { record } = this.#sides.exchange
+    from.on('data', (chunk: Buffer) => {
+      this.#progressAt = performance.now()
+      record[counter] += chunk.length
+      if (!to.write(chunk)) from.pause()
+    })
+    from.on('end', () => to.end())
+    from.on('drain', () => to.resume())
+    from.on('error', (error: NodeJS.ErrnoException) => {
+      record.closeReason ??= `${counter === 'bytesIn' ? 'client' : 'upstream'}_${(error.code ?? 'error').toLowerCase()}`
+    })
+    from.on('close', () => this.#closed(from, to))
+    from.resume()
+  }
+
+  /** A side that closed before it had ended and flushed takes the other side with it. */
+  #closed(side: Duplex, other: Duplex): void {
+    if (!side.readableEnded || !side.writableFinished) other.destroy()
+    this.#open -= 1
+    if (this.#open > 0) return
+    const { exchange } = this.#sides
+    this.#deps.deadlines.delete(this)
+    this.#deps.tunnels.delete(this)
+    exchange.client.active.delete(exchange)
+    this.#deps.settle(exchange)
+  }
+}

@@ -1,0 +1,129 @@
+/** The store over synchronous tables: group commit, watchers that pull from the feed, leases. */
+
+import { Bell } from './bell.ts'
+import { CommitQueue } from './commit-queue.ts'
+import { toJson } from './document-json.ts'
+import { RevisionConflict, RoutingError } from './errors.ts'
+import { LeaseBook } from './lease-book.ts'
+import type { Document, FeedEvent, Lease, Page, Store, StoredDocument, WriteCondition } from './store.ts'
+import type { Tables } from './tables.ts'
+
+const DEFAULT_PAGE = 1_000
+/** Parsing 256 small documents takes about a millisecond. */
+const WATCH_BATCH = 256
+const MAX_KEY_CHARACTERS = 1_024
+
+export class DocumentStore implements Store {
+  readonly #tables: Tables
+  readonly #leases: LeaseBook
+  readonly #bell = new Bell()
+  readonly #queue: CommitQueue
+  #isClosed = false
+
+  constructor(tables: Tables, now: () => number = Date.now) {
+    this.#tables = tables
+    this.#leases = new LeaseBook(tables, now)
+    this.#queue = new CommitQueue(tables, () => this.#bell.ring())
+  }
+
+  async get(key: string): Promise<StoredDocument | undefined> {
+    this.#checkOpen()
+    return this.#tables.find(key)
+  }
+
+  async list(prefix: string, page: { after?: string; limit?: number } = {}): Promise<Page> {
+    this.#checkOpen()
+    const { after = '', limit = DEFAULT_PAGE } = page
+    checkCount('limit', limit)
+    const found = this.#tables.list({ prefix, after, limit: limit + 1 })
+    const documents = found.slice(0, limit)
+    const next = found.length > limit ? documents.at(-1)?.key : undefined
+    return { documents, revision: this.#tables.revision, ...(next !== undefined && { next }) }
+  }
+
+  async put(key: string, value: Document, condition: WriteCondition = {}): Promise<number> {
+    this.#checkOpen()
+    checkKey(key)
+    const json = toJson(value)
+    return this.#queue.add(() => {
+      this.#checkRevision(key, condition)
+      return this.#tables.write({ key, json })
+    })
+  }
+
+  async delete(key: string, condition: WriteCondition = {}): Promise<number | undefined> {
+    this.#checkOpen()
+    return this.#queue.add(() => {
+      const current = this.#checkRevision(key, condition)
+      return current === 0 ? undefined : this.#tables.write({ key, json: undefined })
+    })
+  }
+
+  /**
+   * Each watcher reads the one bounded feed at its own pace: however slow it is, it costs no memory,
+   * and it is told to resync once the feed has been trimmed past it.
+   */
+  async *watch(fromRevision: number, signal: AbortSignal): AsyncIterable<FeedEvent> {
+    let revision = fromRevision
+    while (!signal.aborted && !this.#isClosed) {
+      if (revision < this.#tables.floor || revision > this.#tables.revision) {
+        yield { kind: 'resync' }
+        return
+      }
+      const changes = this.#tables.changesAfter(revision, WATCH_BATCH)
+      const last = changes.at(-1)
+      if (last === undefined) {
+        await this.#bell.wait(signal)
+        continue
+      }
+      revision = last.revision
+      yield { kind: 'changes', changes }
+    }
+  }
+
+  async acquireLease(name: string, owner: string, ttlMs: number): Promise<Lease | undefined> {
+    this.#checkOpen()
+    checkKey(name)
+    checkCount('ttlMs', ttlMs)
+    return this.#queue.add(() => this.#leases.acquire(name, owner, ttlMs))
+  }
+
+  async renewLease(lease: Lease, ttlMs: number): Promise<Lease | undefined> {
+    this.#checkOpen()
+    checkCount('ttlMs', ttlMs)
+    return this.#queue.add(() => this.#leases.renew(lease, ttlMs))
+  }
+
+  async releaseLease(lease: Lease): Promise<void> {
+    this.#checkOpen()
+    await this.#queue.add(() => this.#leases.release(lease))
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    this.#queue.drain()
+    this.#bell.ring()
+    this.#tables.close()
+  }
+
+  #checkRevision(key: string, { ifRevision }: WriteCondition): number {
+    const current = this.#tables.find(key)?.revision ?? 0
+    if (ifRevision === undefined || ifRevision === current) return current
+    throw new RevisionConflict({ key, expected: ifRevision, current })
+  }
+
+  #checkOpen(): void {
+    if (this.#isClosed) throw new RoutingError('store_closed')
+  }
+}
+
+function checkKey(key: string): void {
+  const isKey =
+    key.length > 0 && key.length <= MAX_KEY_CHARACTERS && key.isWellFormed() && !key.includes('\0')
+  if (!isKey) throw new TypeError(`a key is 1–${MAX_KEY_CHARACTERS} characters of Unicode without NUL`)
+}
+
+function checkCount(name: string, value: number): void {
+  if (!(Number.isSafeInteger(value) && value > 0)) throw new RangeError(`${name} must be a positive integer`)
+}

@@ -1,0 +1,229 @@
+/** Server names and certificates: which is served, when it is made anew, and what a stranger can cost. */
+
+import { X509Certificate } from 'node:crypto'
+import { once } from 'node:events'
+import type { AddressInfo } from 'node:net'
+import { connect, createServer } from 'node:tls'
+import t, { type Test } from 'tap'
+import { type Certificates, type CertificatesSettings, createCertificates } from '../../acme/certificates.ts'
+import { type IssuedCertificate, loadLocalCa } from '../../acme/local-ca.ts'
+
+const DAY_MS = 86_400_000
+const KNOWN = new Set(['a.localhost', 'b.localhost', 'admin.localhost', 'shop.test', 'c.localhost'])
+
+class Issues {
+  readonly names: string[] = []
+  failing = false
+  readonly #issue: (names: readonly string[]) => Promise<IssuedCertificate>
+
+  constructor(issue: (names: readonly string[]) => Promise<IssuedCertificate>) {
+    this.#issue = issue
+  }
+
+  issue(names: readonly string[]): Promise<IssuedCertificate> {
+    this.names.push(names.join(' '))
+    return this.failing ? Promise.reject(new Error('disk full')) : this.#issue(names)
+  }
+}
+
+async function certificatesFor(t: Test, settings: CertificatesSettings = {}) {
+  const authority = await loadLocalCa(t.testdir(), settings.now ? { now: settings.now } : {})
+  const ca = new Issues((names) => authority.issue(names))
+  const warnings: string[] = []
+  const ignore = () => {}
+  const log = {
+    debug: ignore,
+    info: ignore,
+    error: ignore,
+    warn: (_: unknown, text: string) => warnings.push(text),
+  }
+  const isKnown = (name: string) => KNOWN.has(name)
+  const certificates = createCertificates({ ca, isKnown, domain: 'localhost', log }, settings)
+  return { authority, ca, certificates, warnings }
+}
+
+async function serverFor(t: Test, certificates: Certificates): Promise<number> {
+  const server = createServer({
+    SNICallback: (name, done) => {
+      certificates.contextFor(name).then((context) => done(null, context), done)
+    },
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => server.close())
+  return (server.address() as AddressInfo).port
+}
+
+t.test('a client that trusts the authority accepts each known name', async (t) => {
+  const { authority, certificates } = await certificatesFor(t)
+  const port = await serverFor(t, certificates)
+  for (const servername of ['a.localhost', 'admin.localhost', 'shop.test', 'localhost']) {
+    const socket = connect({ host: '127.0.0.1', port, servername, ca: authority.certPem })
+    await once(socket, 'secureConnect')
+    t.equal(socket.authorized, true, servername)
+    socket.destroy()
+  }
+})
+
+t.test('a client refuses a name that is not known', async (t) => {
+  const { authority, certificates } = await certificatesFor(t)
+  const port = await serverFor(t, certificates)
+  const socket = connect({ host: '127.0.0.1', port, servername: 'stranger.test', ca: authority.certPem })
+  const [error] = await once(socket, 'error')
+  t.match(error, { code: 'ERR_TLS_CERT_ALTNAME_INVALID' })
+})
+
+t.test('a client that does not trust the authority refuses', async (t) => {
+  const { certificates } = await certificatesFor(t)
+  const port = await serverFor(t, certificates)
+  const socket = connect({ host: '127.0.0.1', port, servername: 'a.localhost' })
+  const [error] = await once(socket, 'error')
+  t.match(error, { code: /UNABLE_TO_VERIFY_LEAF_SIGNATURE|UNABLE_TO_GET_ISSUER_CERT_LOCALLY/ })
+})
+
+t.test('makes one certificate per known name, and one for everybody else', async (t) => {
+  const { ca, certificates } = await certificatesFor(t)
+  const strangers = ['x1.localhost', 'x2.localhost', 'deep.a.localhost', 'stranger.test', '', undefined]
+  const contexts = await Promise.all(strangers.map((name) => certificates.contextFor(name)))
+  t.equal(new Set(contexts).size, 1)
+  t.equal(await certificates.contextFor('localhost'), contexts[0])
+  t.equal(await certificates.contextFor('a.localhost'), await certificates.contextFor('A.LOCALHOST'))
+  t.same(ca.names, ['localhost *.localhost', 'a.localhost'])
+})
+
+t.test('gives names that are no host names the default certificate', async (t) => {
+  const { ca, certificates } = await certificatesFor(t)
+  const hostile = [
+    'a.localhost.',
+    '.a.localhost',
+    'a..localhost',
+    '-a.localhost',
+    'a_b.localhost',
+    '*.localhost',
+    'a.localhost\0',
+    'a.localhost\n',
+    'ä.localhost',
+    '127.0.0.1',
+    '::1',
+    '__proto__',
+    `${'a'.repeat(64)}.localhost`,
+    `${'a.'.repeat(200)}localhost`,
+    'a'.repeat(100_000),
+  ]
+  const authority = await certificates.contextFor(undefined)
+  for (const name of hostile)
+    t.equal(await certificates.contextFor(name), authority, JSON.stringify(name.slice(0, 40)))
+  t.same(ca.names, ['localhost *.localhost'])
+})
+
+t.test('does not ask whether a thing that is no host name is known', async (t) => {
+  const asked: string[] = []
+  const { ca } = await certificatesFor(t)
+  const ignore = () => {}
+  const log = { debug: ignore, info: ignore, error: ignore, warn: ignore }
+  const isKnown = (name: string) => asked.push(name) > 0
+  const certificates = createCertificates({ ca, isKnown, domain: 'localhost', log })
+  await certificates.contextFor('10.0.0.1')
+  await certificates.contextFor('A.localhost')
+  t.same(asked, ['a.localhost'])
+})
+
+t.test('makes a certificate once for handshakes that come at once', async (t) => {
+  const { ca, certificates } = await certificatesFor(t)
+  const contexts = await Promise.all(Array.from({ length: 50 }, () => certificates.contextFor('a.localhost')))
+  t.equal(new Set(contexts).size, 1)
+  t.same(ca.names, ['a.localhost'])
+})
+
+t.test('holds no more certificates than its capacity and drops the one not used for longest', async (t) => {
+  const { ca, certificates } = await certificatesFor(t, { capacity: 2 })
+  for (const name of [
+    'a.localhost',
+    'b.localhost',
+    'a.localhost',
+    'c.localhost',
+    'a.localhost',
+    'b.localhost',
+  ]) {
+    await certificates.contextFor(name)
+  }
+  t.same(ca.names, ['a.localhost', 'b.localhost', 'c.localhost', 'b.localhost'])
+})
+
+t.test('renews a certificate that has less than a third of its life left', async (t) => {
+  let nowMs = Date.now()
+  const { ca, certificates } = await certificatesFor(t, { now: () => nowMs })
+  const first = await certificates.contextFor('a.localhost')
+  nowMs += 59.9 * DAY_MS
+  t.equal(await certificates.contextFor('a.localhost'), first)
+  nowMs += 0.2 * DAY_MS
+  const renewals = await Promise.all([
+    certificates.contextFor('a.localhost'),
+    certificates.contextFor('a.localhost'),
+  ])
+  t.not(renewals[0], first)
+  t.equal(renewals[0], renewals[1], 'renewed once')
+  t.same(ca.names, ['a.localhost', 'a.localhost'])
+})
+
+t.test('serves the old certificate while it is valid when renewal fails', async (t) => {
+  let nowMs = Date.now()
+  const { ca, certificates, warnings } = await certificatesFor(t, { now: () => nowMs })
+  const first = await certificates.contextFor('a.localhost')
+  ca.failing = true
+  nowMs += 80 * DAY_MS
+  t.equal(await certificates.contextFor('a.localhost'), first)
+  t.same(warnings, ['no certificate could be made'])
+  nowMs += 11 * DAY_MS
+  await t.rejects(certificates.contextFor('a.localhost'), {
+    code: 'certificate_failed',
+    cause: { message: 'disk full' },
+  })
+  ca.failing = false
+  t.ok(await certificates.contextFor('a.localhost'), 'tries again')
+})
+
+t.test('knows which host names the served certificate covers', async (t) => {
+  const { certificates } = await certificatesFor(t)
+  const cases: [string | undefined, string, boolean][] = [
+    ['a.localhost', 'a.localhost', true],
+    ['a.localhost', 'A.Localhost', true],
+    ['a.localhost', 'a.localhost.', true],
+    ['A.localhost', 'a.localhost', true],
+    ['a.localhost', 'b.localhost', false],
+    ['a.localhost', 'localhost', false],
+    ['a.localhost', 'x.a.localhost', false],
+    ['shop.test', 'shop.test', true],
+    ['shop.test', 'a.localhost', false],
+    [undefined, 'localhost', true],
+    [undefined, 'a.localhost', true],
+    [undefined, 'x.a.localhost', false],
+    [undefined, '.localhost', false],
+    [undefined, 'alocalhost', false],
+    [undefined, 'shop.test', false],
+    [undefined, '127.0.0.1', false],
+    [undefined, '', false],
+    ['127.0.0.1', 'a.localhost', true],
+    ['stranger.test', 'stranger.test', false],
+    ['stranger.localhost', 'stranger.localhost', true],
+    ['stranger.localhost', 'other.localhost', true],
+    ['localhost', 'x.localhost', true],
+    ['localhost', '*.localhost', false],
+  ]
+  for (const [servername, hostname, expected] of cases) {
+    t.equal(
+      certificates.covers(servername, hostname),
+      expected,
+      `${servername} covers ${hostname}: ${expected}`,
+    )
+  }
+})
+
+t.test('agrees with OpenSSL about what a certificate of its own covers', async (t) => {
+  const { authority, certificates } = await certificatesFor(t)
+  const { certPem } = await authority.issue(['a.localhost'])
+  for (const hostname of ['a.localhost', 'b.localhost', 'localhost', 'x.a.localhost']) {
+    const checked = new X509Certificate(certPem).checkHost(hostname) !== undefined
+    t.equal(certificates.covers('a.localhost', hostname), checked, hostname)
+  }
+})

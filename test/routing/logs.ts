@@ -1,0 +1,25 @@
+/** A log that keeps its lines, for tests that ask what was said. */
+
+import type { Log } from '../../lib/log.ts'
+
+export interface Line extends Record<string, unknown> {
+  readonly level: keyof Log
+  readonly message: string
+}
+
+export function createListLog(): Log & { readonly lines: readonly Line[] } {
+  const lines: Line[] = []
+  const write = (level: keyof Log) => (fields: Record<string, unknown>, message: string) => {
+    lines.push({ ...fields, level, message })
+  }
+  return { lines, debug: write('debug'), info: write('info'), warn: write('warn'), error: write('error') }
+}
+
+/** Resolves when `isTrue` holds; throws after five seconds. */
+export async function until(isTrue: () => boolean): Promise<void> {
+  const deadline = performance.now() + 5_000
+  while (!isTrue()) {
+    if (performance.now() > deadline) throw new Error(`not within five seconds: ${isTrue}`)
+    await new Promise((resolve) => setTimeout(resolve, 2))
+  }
+}

@@ -1,0 +1,209 @@
+/** VMs as child processes: how they start, what they see, and that none is left behind. */
+
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { realpath, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { createProcessVmm } from '../../sidecar/process-vmm.ts'
+import { ask, HELLO_PROGRAM, isAlive, listLog, REPORT, until } from './vms.ts'
+
+/** Node's own for the IPC channel, and what the test runner puts into every child. */
+const OF_NODE_AND_TAP = /^(NODE_CHANNEL|NODE_OPTIONS$|_TAPJS_)/
+const VMM_MODULE = new URL('../../sidecar/process-vmm.ts', import.meta.url).href
+
+/** A driver and a program with this text. */
+function vmmFor(t: Test, program: string, startTimeoutMs = 8_000) {
+  const folder = t.testdir({ 'vm.mjs': program })
+  const { log, lines } = listLog()
+  const vmm = createProcessVmm({ log }, { folder: join(folder, 'vms'), startTimeoutMs })
+  const outputs = (stream: string) => lines.filter((line) => line.stream === stream).map((line) => line.line)
+  return {
+    folder,
+    lines,
+    outputs,
+    vmm,
+    start: (name = 'one') => vmm.start({ name, image: join(folder, 'vm.mjs') }),
+  }
+}
+
+t.test('runs the hello VM and gives the address of its port', async (t) => {
+  const { log } = listLog()
+  const vm = await createProcessVmm({ log }, { folder: t.testdir() }).start({
+    name: 'hello',
+    image: HELLO_PROGRAM,
+  })
+  t.teardown(() => vm.stop(0))
+  t.equal(vm.name, 'hello')
+  t.match(vm.ports, { 8000: { host: '127.0.0.1', port: Number } })
+  const { status, text } = await ask(vm.ports['8000']?.port ?? 0, '/?a=1')
+  t.equal(status, 200)
+  t.match(JSON.parse(text), { method: 'GET', target: '/?a=1' })
+  t.match(await vm.stop(5_000), { code: 0 }, 'ends by itself when asked to')
+})
+
+t.test("shows a VM nothing of the parent's environment and gives it its own folder", async (t) => {
+  process.env.LANDFALL_TEST_SECRET = 'hush'
+  t.teardown(() => delete process.env.LANDFALL_TEST_SECRET)
+  const { folder, outputs, start } = vmmFor(
+    t,
+    `console.log(JSON.stringify([process.env, process.cwd()]))\n${REPORT}`,
+  )
+  const vm = await start()
+  await vm.stop(0)
+  const [env, cwd] = JSON.parse(String(outputs('stdout')[0]))
+  t.same(
+    Object.keys(env)
+      .filter((name) => !OF_NODE_AND_TAP.test(name))
+      .toSorted(),
+    ['PATH'],
+  )
+  t.equal(cwd, await realpath(join(folder, 'vms', 'one')))
+  t.equal(((await stat(cwd)).mode & 0o777).toString(8), '700')
+})
+
+t.test('writes what a VM prints to the log, line by line and bounded', async (t) => {
+  const program = `console.log('first\\nsecond'); console.error('e'.repeat(100000)); ${REPORT}`
+  const { outputs, lines, start } = vmmFor(t, program)
+  await (await start()).stop(5_000)
+  t.same(outputs('stdout'), ['first', 'second'])
+  t.equal(String(outputs('stderr')[0]).length, 4_096)
+  t.match(lines[0], { vm: 'one', level: 'info' })
+})
+
+t.test('says why a VM ended before it had a port', async (t) => {
+  const { start } = vmmFor(
+    t,
+    `console.error('no disk'); console.error('giving up'); process.exitCode = 3; process.disconnect()`,
+  )
+  const error = await t.rejects(start(), { code: 'vm_start_failed' })
+  t.match(error, { message: /VM one ended with code 3[\s\S]*no disk\n {2}giving up/ })
+})
+
+t.test('keeps only the last lines of the error output', async (t) => {
+  const { start } = vmmFor(
+    t,
+    `for (let i = 1; i <= 50; i += 1) console.error('line ' + i); process.disconnect()`,
+  )
+  const error = await t.rejects(start(), { code: 'vm_start_failed' })
+  t.match(error, { message: /port\n {2}line 31\n[\s\S]*line 50$/ })
+})
+
+t.test('says that a program does not exist', async (t) => {
+  const { folder, vmm } = vmmFor(t, '')
+  const error = await t.rejects(vmm.start({ name: 'one', image: join(folder, 'absent.mjs') }), {
+    code: 'vm_start_failed',
+  })
+  t.match(error, { message: /MODULE_NOT_FOUND|Cannot find module/ })
+})
+
+t.test('ends a VM that reports no port in time', async (t) => {
+  const program = `console.error(process.pid); process.on('SIGTERM', () => {}); setInterval(() => {}, 1000)`
+  const { outputs, start } = vmmFor(t, program, 700)
+  await t.rejects(start(), { code: 'vm_start_timeout' })
+  const pid = Number(outputs('stderr')[0])
+  t.ok(pid > 1)
+  t.equal(isAlive(pid), false)
+})
+
+t.test('ends a start that is aborted', async (t) => {
+  const { folder, outputs, vmm } = vmmFor(t, `console.log(process.pid); setInterval(() => {}, 1000)`)
+  const abort = new AbortController()
+  const starting = vmm.start({ name: 'one', image: join(folder, 'vm.mjs') }, abort.signal)
+  const refused = t.rejects(starting, { code: 'vm_start_failed' })
+  await until('the program runs', () => outputs('stdout').length === 1)
+  abort.abort()
+  await refused
+  t.equal(isAlive(Number(outputs('stdout')[0])), false)
+})
+
+t.test('refuses names that are no DNS label, before anything is made', async (t) => {
+  const { vmm } = vmmFor(t, REPORT)
+  for (const name of ['', '.', '..', '../up', 'a/b', 'A', 'a_b', '-a', 'a'.repeat(64), 'a\0']) {
+    await t.rejects(vmm.start({ name, image: 'x' }), { code: 'vm_name' }, JSON.stringify(name))
+  }
+})
+
+t.test('ignores reports that make no sense', async (t) => {
+  const reports = [
+    '1',
+    'null',
+    '{}',
+    '{ ports: null }',
+    '{ ports: {} }',
+    '{ ports: { 0: 1 } }',
+    '{ ports: { 8000: 70000 } }',
+    `{ ports: { '08': 1 } }`,
+    `{ ports: { 8000: '9' } }`,
+  ]
+  const program = `for (const report of [${reports.join(', ')}]) process.send(report)\n${REPORT}`
+  const { lines, start } = vmmFor(t, program)
+  const vm = await start()
+  t.teardown(() => vm.stop(0))
+  t.same(vm.ports, { 8000: { host: '127.0.0.1', port: 40_000 } })
+  t.equal(lines.filter(({ message }) => message.includes('no port report')).length, reports.length)
+})
+
+t.test('ends a VM that does not want to, and all that it started', async (t) => {
+  const program = `
+    import { spawn } from 'node:child_process'
+    process.on('SIGTERM', () => console.log('not me'))
+    const child = spawn(process.execPath, ['-e', 'process.on("SIGTERM", () => {}); setInterval(() => {}, 1000)'])
+    console.log(child.pid)
+    ${REPORT}`
+  const { outputs, start } = vmmFor(t, program)
+  const vm = await start()
+  await until('the child is known', () => outputs('stdout').length > 0)
+  const grandchild = Number(outputs('stdout')[0])
+  t.equal(isAlive(grandchild), true)
+  t.match(await vm.stop(300), { signal: 'SIGKILL' })
+  t.match(outputs('stdout'), [String, 'not me'], 'was asked first')
+  await until('the grandchild is gone', () => !isAlive(grandchild))
+  t.match(await vm.stop(0), { signal: 'SIGKILL' }, 'a second stop is harmless')
+})
+
+t.test('ends what a VM started when the VM has ended by itself', async (t) => {
+  const program = `
+    import { spawn } from 'node:child_process'
+    const child = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1000)'], { stdio: 'inherit' })
+    console.log(child.pid)
+    ${REPORT}
+    setTimeout(() => process.exit(0), 100)`
+  const { outputs, start } = vmmFor(t, program)
+  const vm = await start()
+  await vm.exited
+  await until('the grandchild is gone', () => !isAlive(Number(outputs('stdout')[0])))
+  t.pass()
+})
+
+t.test('tells when a VM ends by itself', async (t) => {
+  const { start } = vmmFor(t, `${REPORT}\nsetTimeout(() => { console.error('bye'); process.exit(7) }, 50)`)
+  const vm = await start()
+  t.same(await vm.exited, { code: 7, lastLines: ['bye'] })
+})
+
+t.test('leaves no VM behind when the parent is killed', async (t) => {
+  const folder = t.testdir()
+  const parentProgram = `
+    const { createProcessVmm } = await import(${JSON.stringify(VMM_MODULE)})
+    const write = ({ line }) => process.stdout.write((line ?? '') + '\\n')
+    const log = { debug: write, info: write, warn: write, error: write }
+    const vmm = createProcessVmm({ log }, { folder: ${JSON.stringify(folder)} })
+    await vmm.start({ name: 'hello', image: ${JSON.stringify(HELLO_PROGRAM)} })
+    process.stdout.write('started\\n')`
+  const parent = spawn(process.execPath, ['--input-type=module', '-e', parentProgram], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  let output = ''
+  parent.stdout.on('data', (chunk) => {
+    output += chunk
+  })
+  await until('the VM has started', () => /process[\s\S]*started|started[\s\S]*process \d+ .*\n/.test(output))
+  const [, pid, port] = (/process (\d+) listens on 127.0.0.1:(\d+)/.exec(output) ?? []).map(Number)
+  if (!pid || !port) throw new Error(output)
+  t.equal(isAlive(pid), true)
+  parent.kill('SIGKILL')
+  await once(parent, 'exit')
+  await until('the VM is gone', () => !isAlive(pid))
+  await t.rejects(ask(port, '/'), { code: 'ECONNREFUSED' })
+})
