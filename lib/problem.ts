@@ -41,6 +41,6 @@ export function problemOf(error: LandfallError, requestId?: string): Problem {
   return toProblem(error.code, error.fault, {
     ...(error.detail !== undefined && { detail: error.detail }),
     ...(requestId !== undefined && { requestId }),
-    ...(typeof error.context['field'] === 'string' && { field: error.context['field'] }),
+    ...(typeof error.context.field === 'string' && { field: error.context.field }),
   })
 }

@@ -25,21 +25,25 @@ export class ChunkedDecoder {
   feed(chunk: Buffer, data: (bytes: Buffer) => void): Buffer | undefined {
     let rest = this.#pending.length === 0 ? chunk : Buffer.concat([this.#pending, chunk])
     this.#pending = EMPTY
-    for (;;) {
+    while (this.#state !== 'trailers') {
       if (this.#state === 'data') {
-        const taken = Math.min(this.#remaining, rest.length)
-        if (taken > 0) data(rest.subarray(0, taken))
-        this.#remaining -= taken
-        rest = rest.subarray(taken)
+        rest = this.#readData(rest, data)
         if (this.#remaining > 0) return undefined
-        this.#state = 'data-end'
       }
-      if (this.#state === 'trailers') return this.#readTrailers(rest)
       const line = this.#takeLine(rest)
       if (line === undefined) return undefined
       rest = rest.subarray(line.length + 2)
       this.#acceptLine(line)
     }
+    return this.#readTrailers(rest)
+  }
+
+  #readData(bytes: Buffer, data: (bytes: Buffer) => void): Buffer {
+    const taken = Math.min(this.#remaining, bytes.length)
+    if (taken > 0) data(bytes.subarray(0, taken))
+    this.#remaining -= taken
+    if (this.#remaining === 0) this.#state = 'data-end'
+    return bytes.subarray(taken)
   }
 
   #acceptLine(line: string): void {

@@ -10,7 +10,7 @@ import { requestIdFor } from './request-id.ts'
 
 export interface H2Request {
   readonly stream: ServerHttp2Stream
-  readonly headers: IncomingHttpHeaders & { readonly [':protocol']?: string | undefined }
+  readonly headers: IncomingHttpHeaders & { readonly ':protocol'?: string | undefined }
   readonly rawHeaders: readonly string[]
   readonly client: ClientConnection
 }

@@ -34,6 +34,8 @@ const METHODS: ReadonlySet<string> = new Set([
   'CONNECT',
 ])
 
+type NameAndHelp = readonly [name: string, help: string]
+
 /** Counts by a few labels, kept as one map entry each. */
 class Tally {
   readonly counts = new Map<string, number>()
@@ -46,19 +48,18 @@ class Tally {
 export function createMetrics(gauges: Gauges): Metrics {
   const registry = new Registry()
   collectDefaultMetrics({ register: registry })
-  const requests = tallied(registry, 'edge_http_requests_total', 'Requests by status, method and protocol', [
-    'code',
-    'method',
-    'proto',
-  ])
-  const errors = tallied(registry, 'edge_errors_total', 'Errors by stable code', ['code'])
-  const handshakes = tallied(registry, 'edge_tls_handshakes_total', 'TLS handshakes', ['result', 'version'])
-  const duration = histogram(
+  const requests = tallied(
     registry,
-    'edge_http_request_duration_seconds',
-    'From the request head to the last byte of the answer',
+    ['edge_http_requests_total', 'Requests by status, method and protocol'],
+    ['code', 'method', 'proto'],
   )
-  const connect = histogram(registry, 'edge_upstream_connect_seconds', 'Time to connect to an upstream')
+  const errors = tallied(registry, ['edge_errors_total', 'Errors by stable code'], ['code'])
+  const handshakes = tallied(registry, ['edge_tls_handshakes_total', 'TLS handshakes'], ['result', 'version'])
+  const duration = histogram(registry, [
+    'edge_http_request_duration_seconds',
+    'From the request head to the end of the answer',
+  ])
+  const connect = histogram(registry, ['edge_upstream_connect_seconds', 'Time to connect to an upstream'])
   registerGauges(registry, gauges)
   return {
     registry,
@@ -75,7 +76,7 @@ export function createMetrics(gauges: Gauges): Metrics {
   }
 }
 
-function tallied(registry: Registry, name: string, help: string, labelNames: readonly string[]): Tally {
+function tallied(registry: Registry, [name, help]: NameAndHelp, labelNames: readonly string[]): Tally {
   const tally = new Tally()
   new Counter({
     name,
@@ -93,7 +94,7 @@ function tallied(registry: Registry, name: string, help: string, labelNames: rea
   return tally
 }
 
-function histogram(registry: Registry, name: string, help: string): Histogram {
+function histogram(registry: Registry, [name, help]: NameAndHelp): Histogram {
   return new Histogram({ name, help, buckets: SECONDS, registers: [registry] })
 }
 
@@ -111,7 +112,7 @@ function registerGauges(registry: Registry, gauges: Gauges): void {
   gauge(registry, ['edge_drain_state', '1 while the edge is going away'], gauges.isDraining)
 }
 
-function gauge(registry: Registry, [name, help]: readonly [string, string], read: () => number): void {
+function gauge(registry: Registry, [name, help]: NameAndHelp, read: () => number): void {
   new Gauge({
     name,
     help,

@@ -46,6 +46,8 @@ function answer(exchange: Exchange, error: LandfallError, edgeName: string): voi
   ]
   // A request that could be read in two ways leaves a connection whose next bytes cannot be trusted.
   if (source === 'client' && status === 400 && exchange.version !== '2') headers.push('connection', 'close')
+  // RFC 9110 section 15.5.2 wants one with every 401.
+  if (status === 401) headers.push('www-authenticate', `Bearer realm="${exchange.authority.host}"`)
   if (error.fault.retryable && status === 503) headers.push('retry-after', '1')
   const hasBody = exchange.method !== 'HEAD'
   exchange.start(status, STATUS_CODES[status] ?? '', headers, { mayHaveTrailers: false, hasBody })

@@ -15,6 +15,7 @@ export interface RequestFields {
   expect: string
   te: string
   cdnLoop: string
+  cookie: string
   /** The value that stands first, for error pages. */
   accept: string
   userAgent: string
@@ -67,6 +68,7 @@ const KINDS: ReadonlyMap<string, Kind> = new Map<string, Kind>([
   ['tracestate', 'dropped'],
 ])
 
+const COLON = 58
 /** Every name under this prefix is ours; a client's copy never reaches a VM. */
 const OWN_PREFIX = 'x-landfall-'
 // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it looks for
@@ -75,27 +77,25 @@ const CONTROL = /[\0-\x08\x0a-\x1f\x7f]/
 /** `rawHeaders` holds names and values, alternating; pseudo-header fields are passed over. */
 export function readRequestFields(rawHeaders: readonly string[]): RequestFields {
   const fields = emptyFields()
-  let cookie = ''
   for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
     const name = rawHeaders[at] ?? ''
-    const value = rawHeaders[at + 1] ?? ''
-    if (name.charCodeAt(0) === 58) continue
-    fields.count += 1
-    if (CONTROL.test(value)) fields.hasControl = true
-    const key = toKey(name)
-    const kind = KINDS.get(key)
-    if (kind === undefined) {
-      if (!key.startsWith(OWN_PREFIX)) fields.kept += `${name}: ${value}\r\n`
-    } else if (kind === 'cookie') {
-      cookie += cookie === '' ? value : `; ${value}`
-    } else if (kind !== 'dropped' && !name.includes('_')) {
-      readKnown(fields, kind, { name, value })
-    }
+    if (name.charCodeAt(0) !== COLON) readField(fields, name, rawHeaders[at + 1] ?? '')
   }
-  // RFC 9113 section 8.2.3: HTTP/2 splits cookies into several fields, HTTP/1.1 wants one.
-  if (cookie !== '') fields.kept += `cookie: ${cookie}\r\n`
+  if (fields.cookie !== '') fields.kept += `cookie: ${fields.cookie}\r\n`
   if (fields.connection !== '') dropNominated(fields)
   return fields
+}
+
+function readField(fields: RequestFields, name: string, value: string): void {
+  fields.count += 1
+  if (CONTROL.test(value)) fields.hasControl = true
+  const key = toKey(name)
+  const kind = KINDS.get(key)
+  if (kind === undefined) {
+    if (!key.startsWith(OWN_PREFIX)) fields.kept += `${name}: ${value}\r\n`
+  } else if (kind !== 'dropped' && !name.includes('_')) {
+    readKnown(fields, kind, { name, value })
+  }
 }
 
 /** CGI-like servers read `X_Forwarded_For` as `X-Forwarded-For`, so both spellings are one name here. */
@@ -106,7 +106,7 @@ function toKey(name: string): string {
 
 function readKnown(
   fields: RequestFields,
-  kind: Exclude<Kind, 'cookie' | 'dropped'>,
+  kind: Exclude<Kind, 'dropped'>,
   line: { name: string; value: string },
 ): void {
   const { name, value } = line
@@ -118,6 +118,10 @@ function readKnown(
     case 'length':
       fields.lengthCount += 1
       fields.length = value
+      return
+    case 'cookie':
+      // RFC 9113 section 8.2.3: HTTP/2 splits cookies into several fields, HTTP/1.1 wants one.
+      fields.cookie += fields.cookie === '' ? value : `; ${value}`
       return
     case 'accept':
     case 'userAgent':
@@ -154,6 +158,7 @@ function emptyFields(): RequestFields {
     expect: '',
     te: '',
     cdnLoop: '',
+    cookie: '',
     accept: '',
     userAgent: '',
     hasControl: false,

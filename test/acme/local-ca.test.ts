@@ -165,6 +165,21 @@ t.test('gives each certificate its own key and a positive serial of 16 bytes', a
   for (const serial of serials) t.match(serial, /^[4-7][0-9A-F]{31}$/)
 })
 
+t.test('lets other work go on between certificates that are asked for at once', async (t) => {
+  const ca = await loadLocalCa(await folderFor(t))
+  let turns = 0
+  const count = () => {
+    turns += 1
+    next = setImmediate(count)
+  }
+  let next = setImmediate(count)
+  t.teardown(() => clearImmediate(next))
+  const endedAt = await Promise.all(
+    Array.from({ length: 20 }, () => ca.issue(['a.localhost']).then(() => turns)),
+  )
+  t.equal(new Set(endedAt).size, 20, 'each in a turn of the event loop of its own')
+})
+
 t.test('never lets a certificate outlive the authority', async (t) => {
   const folder = await folderFor(t)
   let nowMs = Date.now()

@@ -13,7 +13,8 @@ interface Rule {
 
 /** A root file is a part of its own; so is a folder. DESIGN: main → edge, host, cli → parts → lib. */
 const RULES: Readonly<Record<string, Rule>> = {
-  main: { values: ['edge', 'host', 'cli', 'config', 'lib'] },
+  // In one process edge and host share one store, so main opens it; that is all it takes from routing.
+  main: { values: ['edge', 'host', 'cli', 'config', 'routing', 'lib'] },
   edge: { values: ['proxy', 'routing', 'acme', 'auth', 'lib'], types: ['config'] },
   host: { values: ['sidecar', 'routing', 'lib'], types: ['config'] },
   config: { values: ['lib'] },
