@@ -38,7 +38,8 @@ export async function startEdge(config: Config, { store, log, accessLog }: EdgeD
   const table = started.use(await startRouteTable({ store, log }))
   const admin = started.use(await startAdminApi({ store, log }, { token, domain }))
   const routes = withAdmin(table, admin, `admin.${domain}`)
-  const isKnown = (hostname: string) => routes.find(hostname) !== undefined
+  const isKnown = (hostname: string) =>
+    routes.find(hostname) !== undefined || isBelowSingleLabel(hostname, domain)
   const certificates = createCertificates({ ca, isKnown, domain, log })
   const proxy = started.use(
     await startProxy(
@@ -62,6 +63,14 @@ export async function startEdge(config: Config, { store, log, accessLog }: EdgeD
     caFile: ca.certFile,
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   }
+}
+
+/**
+ * No client accepts the wildcard `*.localhost`, so a mistyped name under a single-label domain needs a certificate
+ * of its own to be shown our 404. Such domains are for development; elsewhere strangers cost nothing.
+ */
+function isBelowSingleLabel(hostname: string, domain: string): boolean {
+  return !domain.includes('.') && hostname.endsWith(`.${domain}`) && hostname.split('.').length === 2
 }
 
 /** The table, and the admin API as one more route: it lives the same life of a request as any VM. */

@@ -18,8 +18,8 @@ const USAGE = `usage: landfall dev
 README.md lists the settings.
 `
 
-/** Log lines are gathered up to a page and a quarter of a second: a write for each costs 5 µs a request. */
-const LOG_OPTIONS = { fd: 2, sync: false, minLength: 16_000, periodicFlush: 250 }
+/** Log lines are gathered for a quarter of a second or 60 kB: a write for each costs 5 µs a request. */
+const LOG_OPTIONS = { fd: 2, sync: false, minLength: 60_000, maxWrite: 65_536, periodicFlush: 250 }
 
 const [command] = process.argv.slice(2)
 if (command === 'dev') await dev()
@@ -47,12 +47,13 @@ async function dev(): Promise<void> {
   }
 }
 
-function sayReady({ domain, dataFolder }: Config, { httpsPort, opsPort, caFile }: Edge): void {
+function sayReady({ domain, dataFolder }: Config, { httpsPort, httpPort, opsPort, caFile }: Edge): void {
   const port = httpsPort === 443 ? '' : `:${httpsPort}`
   process.stderr.write(
     `certificates come from the local CA ${caFile}; trust it in your browser, or say
   curl --cacert ${caFile} https://hello.${domain}${port}/
 admin API   https://admin.${domain}${port}/ with the token in ${join(dataFolder, 'admin.token')}
+plain HTTP  http://hello.${domain}:${httpPort}/
 operations  http://127.0.0.1:${opsPort}/metrics, /livez, /readyz
 `,
   )

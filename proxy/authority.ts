@@ -1,5 +1,6 @@
 /** The host that a request names, read strictly: what two parsers could read differently is refused. */
 
+import { isIPv6 } from 'node:net'
 import { RelayError } from './errors.ts'
 
 export interface Authority {
@@ -20,6 +21,8 @@ export function parseAuthority(text: string): Authority {
   const match = AUTHORITY.exec(text)
   if (match === null || match[1]?.includes('..'))
     throw new RelayError('request_host', { context: { host: text.slice(0, 300) } })
+  if (match[1]?.startsWith('[') && !isIPv6(match[1].slice(1, -1)))
+    throw new RelayError('request_host', { detail: 'not an IPv6 address' })
   const port = match[2] === undefined ? undefined : Number(match[2])
   if (port !== undefined && (port < 1 || port > 65_535))
     throw new RelayError('request_host', { detail: 'port out of range' })

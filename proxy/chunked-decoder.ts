@@ -5,8 +5,9 @@ import { parseFieldLines } from './field-lines.ts'
 
 const MAX_SIZE_LINE_BYTES = 1_024
 const MAX_TRAILER_BYTES = 16_384
-/** Extensions are dropped (RFC 9112 section 7.1.1) but must be printable. */
-const SIZE_LINE = /^([0-9A-Fa-f]{1,12})[\t ]*(?:;[\t\x20-\x7e\x80-\xff]*)?$/
+/** Extensions are dropped but must have the form of RFC 9112 section 7.1.1, without blanks, as Node has it. */
+const SIZE_LINE =
+  /^([0-9A-Fa-f]{1,12})(?:;[!#$%&'*+\-.^_`|~0-9A-Za-z]+(?:=(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+|"(?:[\t\x20\x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*"))?)*$/
 const EMPTY = Buffer.alloc(0)
 
 type State = 'size' | 'data' | 'data-end' | 'trailers'
@@ -74,14 +75,22 @@ export class ChunkedDecoder {
     if (bytes.length >= 2 && bytes[0] === 13 && bytes[1] === 10) return bytes.subarray(2)
     const end = bytes.indexOf('\r\n\r\n')
     if (end < 0) {
-      if (bytes.length > MAX_TRAILER_BYTES) throw invalid('trailers too large')
+      if (bytes.length > MAX_TRAILER_BYTES + 3) throw invalid('trailers too large')
       this.#pending = Buffer.from(bytes)
       return undefined
     }
     if (end > MAX_TRAILER_BYTES) throw invalid('trailers too large')
-    this.trailers = parseFieldLines(bytes.toString('latin1', 0, end), 0).headers
+    this.trailers = parseTrailers(bytes.toString('latin1', 0, end))
     return bytes.subarray(end + 4)
   }
+}
+
+/** RFC 9110 section 6.5.1: a trailer that frames a message would be read differently by different parsers. */
+function parseTrailers(text: string): readonly string[] {
+  const { headers, names } = parseFieldLines(text, 0)
+  if (names.includes('content-length') || names.includes('transfer-encoding'))
+    throw invalid('framing field in the trailers')
+  return headers
 }
 
 function invalid(detail: string): RelayError {

@@ -22,6 +22,8 @@ export interface ClientConnection {
   readonly isTrusted: boolean
   readonly tls: TlsFacts | undefined
   readonly active: SlotList<Exchange>
+  /** Set with the refusal of a request that could be read in two ways: nothing behind it may be believed. */
+  isSpent: boolean
   /** The last authority parsed on this connection: most requests repeat it. */
   lastAuthority: Authority | undefined
   /** The last host that was found to be covered by the connection's certificate. */
@@ -38,6 +40,7 @@ export function createClientConnection(socket: Socket | TLSSocket, trusted: Bloc
     isTrusted: address !== '' && trusted.check(address, isIPv6(address) ? 'ipv6' : 'ipv4'),
     tls: 'getProtocol' in socket ? tlsFacts(socket) : undefined,
     active: new SlotList(),
+    isSpent: false,
     lastAuthority: undefined,
     lastCoveredHost: undefined,
   }

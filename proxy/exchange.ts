@@ -4,15 +4,18 @@ import type { Duplex, Readable } from 'node:stream'
 import type { Slotted } from '../lib/slot-list.ts'
 import type { Authority } from './authority.ts'
 import type { ClientConnection } from './client-connection.ts'
+import type { RelayError } from './errors.ts'
 import type { RequestFields } from './request-fields.ts'
 import type { RelayRoute } from './upstream.ts'
 
 export type HttpVersion = '1.0' | '1.1' | '2'
 
-/** Told at most once each, except `onDrain`. */
+/** After `onClientGone` or `onClientFault` nothing more is told. */
 export interface ExchangeObserver {
   /** The client is gone before the answer was complete. */
   onClientGone(): void
+  /** What the client sends as the rest of its request is not HTTP. */
+  onClientFault(error: RelayError): void
   /** The client takes more bytes again. */
   onDrain(): void
 }
@@ -81,6 +84,10 @@ export interface Exchange extends Slotted {
   inform(status: number, headers: readonly string[]): void
   /** Sends the head. */
   start(status: number, reason: string, headers: readonly string[], options: StartOptions): void
+  /** Sends a head that waits to go out with the first bytes of the body. */
+  flushHead(): void
+  /** The connection ends with this answer; what the client has sent behind the request is not read. */
+  distrustConnection(): void
   /** Copies `chunk`, as `end` does. False means: wait for `onDrain`. */
   write(chunk: Buffer): boolean
   end(chunk?: Buffer, trailers?: readonly string[]): void

@@ -54,6 +54,14 @@ export function hasToken(list: string, token: string): boolean {
   return list !== '' && list.split(',').some((item) => item.trim().toLowerCase() === token)
 }
 
+/** All values of the fields called `name` (lower case), joined with commas; empty when there is none. */
+export function joinFields({ headers, names }: FieldLines, name: string): string {
+  let joined = ''
+  for (let at = names.indexOf(name); at >= 0; at = names.indexOf(name, at + 1))
+    joined += `,${headers[at * 2 + 1]}`
+  return joined
+}
+
 /** The value of the first field called `name` (lower case) in an alternating list. */
 export function findField(rawHeaders: readonly string[], name: string): string | undefined {
   for (let at = 0; at + 1 < rawHeaders.length; at += 2) {

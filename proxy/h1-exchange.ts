@@ -94,6 +94,15 @@ export class H1Exchange implements Exchange {
     this.#response.writeHead(status, reason, headers as string[])
   }
 
+  flushHead(): void {
+    this.#response.flushHeaders()
+  }
+
+  distrustConnection(): void {
+    this.client.isSpent = true
+    this.#response.shouldKeepAlive = false
+  }
+
   write(chunk: Buffer): boolean {
     this.record.bytesOut += chunk.length
     if (this.#response.write(Buffer.from(chunk))) return true

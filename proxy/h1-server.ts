@@ -2,6 +2,7 @@
 
 import type { IncomingMessage, Server, ServerOptions } from 'node:http'
 import type { Socket } from 'node:net'
+import type { ClientConnection } from './client-connection.ts'
 import type { ClientRegistry } from './client-registry.ts'
 import { RelayError } from './errors.ts'
 import type { Exchange } from './exchange.ts'
@@ -62,6 +63,8 @@ type Parts = Omit<H1Request, 'client'>
 
 function accept(parts: Parts, deps: ServerDeps): void {
   const client = deps.clients.clientOf(parts.request.socket)
+  // Its response is never sent: the refusal before it ends the connection.
+  if (client.isSpent) return
   if (deps.drain.isDraining) parts.response.shouldKeepAlive = false
   const exchange = new H1Exchange({ ...parts, client })
   client.active.add(exchange)
@@ -91,6 +94,13 @@ function watchForEnd(socket: Socket): void {
   })
 }
 
+/** Bytes that are not HTTP belong to the request that came last; those before it were whole. */
+function blameLast(client: ClientConnection, error: RelayError): void {
+  const last = client.active.snapshot().at(-1)
+  if (last?.observer === undefined) last?.abort()
+  else last.observer.onClientFault(error)
+}
+
 const CODES: Readonly<Record<string, RelayError['code']>> = {
   HPE_HEADER_OVERFLOW: 'limit_header_bytes',
   ERR_HTTP_REQUEST_TIMEOUT: 'limit_slow_headers',
@@ -109,11 +119,12 @@ function answerClientError(cause: NodeJS.ErrnoException, socket: Socket, deps: S
     return
   }
   const client = deps.clients.clientOf(socket)
+  if (client.isSpent) return
+  const error = new RelayError(CODES[cause.code ?? ''] ?? 'request_syntax', { cause })
   if (client.active.size > 0) {
-    socket.destroy()
+    blameLast(client, error)
     return
   }
-  const error = new RelayError(CODES[cause.code ?? ''] ?? 'request_syntax', { cause })
   socket.end(rawRefusal(error, deps.edgeName))
   socket.once('finish', () => socket.destroySoon())
   deps.reportBadRequest(error, client)

@@ -16,7 +16,7 @@ export interface H2Request {
 }
 
 const NO_AUTHORITY: Authority = { text: '', host: '', port: undefined }
-const { NGHTTP2_INTERNAL_ERROR, NGHTTP2_NO_ERROR } = constants
+const { NGHTTP2_NO_ERROR } = constants
 
 export class H2Exchange implements Exchange {
   slot = -1
@@ -92,6 +92,12 @@ export class H2Exchange implements Exchange {
     this.stream.respond([':status', String(status), ...headers], respondOptions)
   }
 
+  /** Heads are never held back over HTTP/2. */
+  flushHead(): void {}
+
+  /** Frames have lengths of their own, so one bad stream says nothing of the next. */
+  distrustConnection(): void {}
+
   write(chunk: Buffer): boolean {
     this.record.bytesOut += chunk.length
     if (this.stream.write(Buffer.from(chunk))) return true
@@ -115,8 +121,9 @@ export class H2Exchange implements Exchange {
     return this.stream
   }
 
+  /** Not `close`: that ends the writable side first, and END_STREAM makes a cut answer look complete. */
   abort(): void {
-    if (!this.stream.destroyed) this.stream.close(NGHTTP2_INTERNAL_ERROR)
+    if (!this.stream.destroyed) this.stream.destroy(new Error('answer cut short'))
   }
 
   #isOpen(): boolean {

@@ -54,6 +54,8 @@ function h2Options(settings: H2Settings): Parameters<typeof createServer>[0] & o
   return {
     // More than the limit, so that a request above it gets our 431 and not a bare reset.
     maxHeaderListPairs: settings.headerCount * 2 + PSEUDO_FIELDS,
+    // A VM may repeat any field; Node would throw for those that it thinks single.
+    strictSingleValueFields: false,
     settings: {
       enableConnectProtocol: true,
       enablePush: false,

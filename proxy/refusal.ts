@@ -45,7 +45,7 @@ function answer(exchange: Exchange, error: LandfallError, edgeName: string): voi
     ...errorFields(error, exchange.id, edgeName),
   ]
   // A request that could be read in two ways leaves a connection whose next bytes cannot be trusted.
-  if (source === 'client' && status === 400 && exchange.version !== '2') headers.push('connection', 'close')
+  if (source === 'client' && status === 400) exchange.distrustConnection()
   // RFC 9110 section 15.5.2 wants one with every 401.
   if (status === 401) headers.push('www-authenticate', `Bearer realm="${exchange.authority.host}"`)
   if (error.fault.retryable && status === 503) headers.push('retry-after', '1')

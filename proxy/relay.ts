@@ -63,6 +63,7 @@ export class Relay implements ConnectionUser, ExchangeObserver, Watched {
   #isClientFull = false
   #retryTimer: NodeJS.Timeout | undefined
   #response: ResponseHead | undefined
+  #isHeadHeld = false
 
   constructor(job: RelayJob, deps: RelayDeps) {
     this.#job = job
@@ -83,6 +84,13 @@ export class Relay implements ConnectionUser, ExchangeObserver, Watched {
   onConnected(): void {
     this.#exchange.record.upstreamConnectMs = performance.now() - this.#startedAt
     this.#send()
+  }
+
+  /** A head that came alone, as of an event stream, must not wait for the first byte of the body. */
+  onReadEnd(): void {
+    if (!this.#isHeadHeld) return
+    this.#isHeadHeld = false
+    this.#exchange.flushHead()
   }
 
   onWritable(): void {
@@ -106,22 +114,21 @@ export class Relay implements ConnectionUser, ExchangeObserver, Watched {
 
   head(head: ResponseHead): void {
     this.#response = head
-    this.#phase = 'answering'
     this.#progressAt = performance.now()
     this.#exchange.record.upstreamFirstByteMs = this.#progressAt - this.#startedAt
-    this.#exchange.start(
-      head.status,
-      head.reason,
-      responseFields(head, this.#exchange, this.#deps.edgeName),
-      {
-        mayHaveTrailers: head.framing === 'chunked',
-        hasBody: head.framing !== 'none',
-      },
-    )
+    const fields = responseFields(head, this.#exchange, this.#deps.edgeName)
+    const mayHaveTrailers = head.framing === 'chunked'
+    this.#exchange.start(head.status, head.reason, fields, {
+      mayHaveTrailers,
+      hasBody: head.framing !== 'none',
+    })
+    this.#phase = 'answering'
+    this.#isHeadHeld = true
   }
 
   data(chunk: Buffer): void {
     this.#progressAt = performance.now()
+    this.#isHeadHeld = false
     if (this.#exchange.write(chunk)) return
     this.#isClientFull = true
     this.#connection?.pause()
@@ -151,6 +158,12 @@ export class Relay implements ConnectionUser, ExchangeObserver, Watched {
     this.#isClientFull = false
     this.#progressAt = performance.now()
     this.#connection?.resume()
+  }
+
+  onClientFault(error: RelayError): void {
+    this.#connection?.destroy()
+    if (this.#exchange.headSent) this.#cut(error)
+    else this.#refuse(error)
   }
 
   onClientGone(): void {

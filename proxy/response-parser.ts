@@ -2,7 +2,7 @@
 
 import { ChunkedDecoder } from './chunked-decoder.ts'
 import { RelayError } from './errors.ts'
-import { type FieldLines, hasToken, parseFieldLines } from './field-lines.ts'
+import { type FieldLines, hasToken, joinFields, parseFieldLines } from './field-lines.ts'
 
 /** RFC 9112 section 6.3: how the end of a response body is found. */
 export type Framing = 'none' | 'length' | 'chunked' | 'close'
@@ -134,6 +134,8 @@ export class ResponseParser {
   #accept(head: ResponseHead, rest: Buffer): Buffer | undefined {
     if (head.status === 101) return this.#upgrade(head, rest)
     if (head.status < 200) {
+      // RFC 9110 section 15.2: there is no 1xx in HTTP/1.0, and a response must follow it here.
+      if (!head.keepAlive) throw invalid('informational response that closes the connection')
       this.#informs += 1
       if (this.#informs > MAX_INFORMS) throw invalid('too many informational responses')
       this.#sink.inform(head)
@@ -200,7 +202,7 @@ function frame(fields: FieldLines, status: number, isHttp11: boolean, context: R
   const coding = findOnly(fields, 'transfer-encoding')
   const bytes = length === undefined ? 0 : parseLength(length)
   if (coding !== undefined) checkCoding(coding, length, isHttp11)
-  const keepAlive = isHttp11 && !hasToken(findJoined(fields, 'connection'), 'close')
+  const keepAlive = isHttp11 && !hasToken(joinFields(fields, 'connection'), 'close')
   if (status < 200 || status === 204 || status === 304 || context.method === 'HEAD') {
     return { framing: 'none' as const, length: 0, keepAlive }
   }
@@ -223,13 +225,6 @@ function findOnly({ headers, names }: FieldLines, name: string): string | undefi
   return headers[at * 2 + 1]
 }
 
-function findJoined({ headers, names }: FieldLines, name: string): string {
-  let joined = ''
-  for (let at = names.indexOf(name); at >= 0; at = names.indexOf(name, at + 1))
-    joined += `,${headers[at * 2 + 1]}`
-  return joined
-}
-
 function parseLength(text: string): number {
   if (!/^\d{1,15}$/.test(text)) throw invalid('Content-Length')
   return Number(text)
@@ -237,7 +232,7 @@ function parseLength(text: string): number {
 
 /** A head that can no longer become valid is refused at once, not when a time limit runs out. */
 function checkPartialHead(bytes: Buffer): void {
-  if (bytes.length > MAX_HEAD_BYTES) throw new RelayError('upstream_header_too_large')
+  if (bytes.length > MAX_HEAD_BYTES + 3) throw new RelayError('upstream_header_too_large')
   const start = bytes.toString('latin1', 0, Math.min(bytes.length, 9))
   if (!'HTTP/1.1 '.startsWith(start) && !'HTTP/1.0 '.startsWith(start)) throw invalid('not HTTP/1')
   for (let at = bytes.indexOf(10); at >= 0; at = bytes.indexOf(10, at + 1)) {

@@ -15,6 +15,8 @@ import type { OnRead, Upstream } from './upstream.ts'
 /** Whoever holds the connection; after `onFailed` or the end of the response it holds it no more. */
 export interface ConnectionUser extends ResponseSink {
   onConnected(): void
+  /** All bytes of one read have been handed on, and the response goes on. */
+  onReadEnd(): void
   /** The connection takes more bytes again. */
   onWritable(): void
   onFailed(error: RelayError): void
@@ -162,6 +164,7 @@ export class UpstreamConnection {
       return
     }
     if (this.#mayBeReused && this.#state === 'busy') this.#settle()
+    else this.#user?.onReadEnd()
   }
 
   #settle(): void {

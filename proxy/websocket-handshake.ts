@@ -3,7 +3,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { RelayError } from './errors.ts'
 import type { Exchange } from './exchange.ts'
-import { findField } from './field-lines.ts'
+import { findField, hasToken, joinFields } from './field-lines.ts'
 import type { ResponseHead } from './response-parser.ts'
 
 export interface Handshake {
@@ -48,6 +48,9 @@ export function checkHandshake(head: ResponseHead, acceptKey: string | undefined
   const upgrade = findField(head.headers, 'upgrade')?.toLowerCase()
   if (upgrade !== 'websocket')
     throw new RelayError('upstream_upgrade', { detail: 'Upgrade is not websocket' })
+  if (!hasToken(joinFields(head, 'connection'), 'upgrade')) {
+    throw new RelayError('upstream_upgrade', { detail: 'Connection does not name Upgrade' })
+  }
   if (acceptKey === undefined || findField(head.headers, 'sec-websocket-accept') !== acceptKey) {
     throw new RelayError('upstream_upgrade', { detail: 'Sec-WebSocket-Accept is wrong' })
   }

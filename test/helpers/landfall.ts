@@ -2,27 +2,17 @@
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
+import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
-import { type AdminCalls, adminCallsOf } from './admin-calls.ts'
+import { type AdminCall, adminCallOf } from './admin-call.ts'
 import { until } from './until.ts'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const START_DEADLINE_MS = 30_000
-/** So long may an ended process take to be gone before the test ends it by force. */
-const END_DEADLINE_MS = 15_000
-
-export interface Landfall extends LandfallProcess {
-  readonly httpsPort: number
-  readonly httpPort: number
-  readonly opsPort: number
-  readonly ca: string
-  readonly caFile: string
-  readonly adminToken: string
-  readonly admin: AdminCalls
-}
+const FREE_PORTS = { LANDFALL_HTTPS_PORT: '0', LANDFALL_HTTP_PORT: '0', LANDFALL_OPS_PORT: '0' }
 
 export interface LandfallProcess {
   readonly pid: number
@@ -31,13 +21,22 @@ export interface LandfallProcess {
   readonly stdout: () => string
   readonly stderr: () => string
   readonly signal: (signal: NodeJS.Signals) => void
-  /** Settles when the process is gone. */
+  /** Settles when the process is gone and its output is read. */
   readonly exited: Promise<{ readonly code: number | null; readonly signal: NodeJS.Signals | null }>
+}
+
+export interface Landfall extends LandfallProcess {
+  readonly httpsPort: number
+  readonly opsPort: number
+  readonly ca: string
+  readonly caFile: string
+  readonly adminToken: string
+  readonly admin: AdminCall
 }
 
 export interface LandfallOptions {
   readonly env?: Readonly<Record<string, string>>
-  /** A folder of an earlier start, for one more. */
+  /** The folder of an earlier start; otherwise a new one. */
   readonly dataFolder?: string
 }
 
@@ -46,48 +45,83 @@ export function landfallProcessFor(t: Test, options: LandfallOptions = {}): Land
   const dataFolder = options.dataFolder ?? join(t.testdir(), 'data')
   const child = spawn(process.execPath, ['main.ts', 'dev'], {
     cwd: ROOT,
-    env: { ...environment(), LANDFALL_DATA: dataFolder, ...FREE_PORTS, ...options.env },
+    env: { ...withoutSettings(process.env), ...FREE_PORTS, LANDFALL_DATA: dataFolder, ...options.env },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
-  t.teardown(() => end(child))
+  const exited = once(child, 'close').then(([code, signal]) => ({ code, signal }))
+  t.teardown(async () => {
+    // A VM outlives nobody: it ends when its channel to this process closes.
+    child.kill('SIGKILL')
+    await exited
+  })
   return {
     pid: child.pid ?? 0,
     dataFolder,
-    stdout: collect(child, 'stdout'),
-    stderr: collect(child, 'stderr'),
+    stdout: collect(child.stdout),
+    stderr: collect(child.stderr),
     signal: (signal) => void child.kill(signal),
-    exited: once(child, 'close').then(([code, signal]) => ({ code, signal })),
+    exited,
   }
 }
 
-/** Starts it and waits for the line that says it serves. @throws Error with what it wrote when it does not come */
+/** Starts it and waits for the line that says it serves. @throws Error with what it wrote when it ends before */
 export async function landfallFor(t: Test, options: LandfallOptions = {}): Promise<Landfall> {
   const started = landfallProcessFor(t, options)
-  let isGone = false
-  started.exited.then(
-    () => {
-      isGone = true
-    },
-    () => {},
-  )
-  await until(() => isGone || started.stdout().includes('\n'), 'landfall is ready', START_DEADLINE_MS)
-  if (isGone) throw new Error(`landfall ended before it was ready:\n${started.stderr()}`)
-  return { ...started, ...(await readStarted(started)) }
+  const isGone = settlesLater(started.exited)
+  await until(() => isGone() || started.stdout().includes('\n'), 'landfall is ready', START_DEADLINE_MS)
+  if (isGone()) throw new Error(`landfall ended before it was ready:\n${started.stderr()}`)
+  const opsPort = () => Number(/127\.0\.0\.1:(\d+)\/metrics/.exec(started.stderr())?.[1] ?? 0)
+  await until(() => opsPort() > 0, 'the operations port is printed')
+  const httpsPort = Number(/:(\d+)\/\n/.exec(started.stdout())?.[1])
+  const caFile = join(started.dataFolder, 'ca.pem')
+  const ca = readFileSync(caFile, 'utf8')
+  const adminToken = readFileSync(join(started.dataFolder, 'admin.token'), 'utf8').trim()
+  const admin = adminCallOf({ httpsPort, ca, adminToken })
+  return { ...started, httpsPort, opsPort: opsPort(), caFile, ca, adminToken, admin }
 }
 
-async function readStarted({ dataFolder, stdout, stderr }: LandfallProcess) {
-  const httpsPort = Number(/:(\d+)\//.exec(stdout())?.[1])
-  const caFile = join(dataFolder, 'ca.pem')
-  const ca = readFileSync(caFile, 'utf8')
-  const adminToken = readFileSync(join(dataFolder, 'admin.token'), 'utf8').trim()
-  const opsPort = () => Number(/127\.0\.0\.1:(\d+)\/metrics/.exec(stderr())?.[1] ?? 0)
-  await until(() => opsPort() > 0, 'the operations port is printed')
-  return {
-    httpsPort,
-    opsPort: opsPort(),
-    caFile,
-    ca,
-    adminToken,
-    admin: adminCallsOf({ httpsPort, ca, adminToken }),
+/** A port that nothing listens on, for settings that must be known before the start. */
+export async function findFreePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  server.close()
+  await once(server, 'close')
+  return port
+}
+
+/** The ids of the processes that have `pid` as parent. */
+export function childrenOf(pid: number): number[] {
+  const text = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim()
+  return text === '' ? [] : text.split(' ').map(Number)
+}
+
+/** False for a process that is gone or a zombie. */
+export function isRunning(pid: number): boolean {
+  try {
+    return !/^State:\s+[ZX]/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))
+  } catch {
+    return false
   }
+}
+
+function withoutSettings(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(env).filter(([name]) => !name.startsWith('LANDFALL_')))
+}
+
+function collect(stream: ChildProcess['stdout']): () => string {
+  let text = ''
+  stream?.setEncoding('utf8').on('data', (chunk: string) => {
+    text += chunk
+  })
+  return () => text
+}
+
+function settlesLater(promise: Promise<unknown>): () => boolean {
+  let isSettled = false
+  const settle = () => {
+    isSettled = true
+  }
+  promise.then(settle, settle)
+  return () => isSettled
 }

@@ -203,7 +203,7 @@ t.test('stops reading while the client does not read', async (t) => {
 /** False when there is no room again within half a second. */
 async function drained(socket: NodeJS.EventEmitter): Promise<boolean> {
   const signal = AbortSignal.timeout(500)
-  return await once(socket, 'drain', { signal }).then(
+  return once(socket, 'drain', { signal }).then(
     () => true,
     () => false,
   )

@@ -1,0 +1,17 @@
+/** The facts of the machine that a measured number belongs to. */
+
+import { availableParallelism, cpus, release, type } from 'node:os'
+
+export interface Machine {
+  readonly cpu: string
+  readonly cores: number
+  readonly kernel: string
+}
+
+export function readMachine(): Machine {
+  return {
+    cpu: cpus()[0]?.model.trim() ?? 'unknown',
+    cores: availableParallelism(),
+    kernel: `${type()} ${release()}`,
+  }
+}
