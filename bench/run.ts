@@ -7,17 +7,18 @@ import { parseArgs } from 'node:util'
 import { BenchError, type Benchmark, type BenchSettings } from './frame/benchmark.ts'
 import { leaveProxyCore } from './frame/cores.ts'
 import { readMachine } from './frame/machine.ts'
+import { loadPrograms } from './frame/programs.ts'
 import { writeResults } from './frame/results-file.ts'
 import { toTextTable } from './frame/text-table.ts'
 import { relayBenchmark } from './relay.ts'
 
 const BENCHMARKS: readonly Benchmark[] = [relayBenchmark]
 
-const USAGE = `usage: npm run bench -- NAME [--rounds 5] [--seconds 3] [--warm 3] [--out bench/results]
+const USAGE = `usage: npm run bench -- NAME [--rounds 5] [--seconds 3] [--warm 60000] [--out bench/results]
 
   --rounds    how often each measurement is repeated; the medians count
   --seconds   of one round; shorter ones are for trying out, CPU time is read in steps of 10 ms
-  --warm      seconds of load before the rounds, for programs that compile while they run
+  --warm      requests before the first round
   --out       folder for NAME.json and NAME.svg
 
 ${BENCHMARKS.map(({ name, summary }) => `  ${name.padEnd(10)}  ${summary}\n`).join('')}`
@@ -25,7 +26,7 @@ ${BENCHMARKS.map(({ name, summary }) => `  ${name.padEnd(10)}  ${summary}\n`).jo
 const OPTIONS = {
   rounds: { type: 'string', default: '5' },
   seconds: { type: 'string', default: '3' },
-  warm: { type: 'string', default: '3' },
+  warm: { type: 'string', default: '60000' },
   out: { type: 'string', default: 'bench/results' },
 } as const
 
@@ -56,11 +57,12 @@ async function measure(
   benchmark: Benchmark,
   { settings, outFolder }: { settings: BenchSettings; outFolder: string },
 ): Promise<void> {
-  await leaveProxyCore()
+  const programs = await loadPrograms()
+  await leaveProxyCore(programs.taskset)
   const machine = readMachine()
   await using folder = await mkdtempDisposable(join(tmpdir(), 'landfall-bench-'))
   const say = (line: string) => process.stderr.write(`${line}\n`)
-  const report = await benchmark.run({ settings, folder: folder.path, signal: abort.signal, say })
+  const report = await benchmark.run({ settings, programs, folder: folder.path, signal: abort.signal, say })
   const run = { report, machine, settings, date: new Date() }
   const files = await writeResults(run, { folder: outFolder, name: benchmark.name })
   const versions = Object.entries(report.versions).map(([name, version]) => `${name} ${version}`)
@@ -84,12 +86,12 @@ function toSettings({ rounds, seconds, warm }: Record<'rounds' | 'seconds' | 'wa
   return {
     rounds: toCount('rounds', rounds),
     roundSeconds: toCount('seconds', seconds),
-    warmSeconds: toCount('warm', warm),
+    warmRequests: toCount('warm', warm),
   }
 }
 
 function toCount(name: string, text: string): number {
-  if (!/^[1-9]\d{0,3}$/.test(text)) throw new BenchError(`--${name} takes a whole number from 1 to 9999`)
+  if (!/^[1-9]\d{0,6}$/.test(text)) throw new BenchError(`--${name} takes a whole number from 1 to 9999999`)
   return Number(text)
 }
 

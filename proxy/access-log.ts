@@ -2,7 +2,7 @@
 
 import type { Exchange } from './exchange.ts'
 
-const PROTOCOLS = { '1.0': 'HTTP/1.0', '1.1': 'HTTP/1.1', '2': 'HTTP/2.0' } as const
+const PROTOCOLS = { '1.0': 'HTTP/1.0', '1.1': 'HTTP/1.1', '2': 'HTTP/2.0', other: 'other' } as const
 
 /** Where lines go: pino's destination fits. */
 export interface LineWriter {

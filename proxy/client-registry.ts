@@ -10,7 +10,7 @@ export interface ClientRegistrySettings {
   readonly trustedProxies: readonly string[]
 }
 
-/** A client that only closed its sending side still gets its answer if it comes this soon; later it counts as gone. */
+/** A client that closed its sending side counts as gone when for this long no byte of its answer moved. */
 const HALF_CLOSE_GRACE_MS = 700
 
 export class ClientRegistry {
@@ -60,13 +60,19 @@ export class ClientRegistry {
   }
 }
 
-/** TCP does not tell a half-closed client from one that is gone until something is written to it. */
+/**
+ * TCP does not tell a half-closed client from one that is gone until something is written to it; while bytes
+ * flow, the kernel does.
+ */
 function watchHalfClosed(socket: Socket, client: ClientConnection): void {
-  const timer = setTimeout(() => {
+  let written = socket.bytesWritten
+  const timer = setInterval(() => {
+    const isMoving = socket.writableLength > 0 || socket.bytesWritten !== written
+    written = socket.bytesWritten
     const isAwaited = client.active.snapshot().some(({ observer }) => observer !== undefined)
-    if (isAwaited) socket.destroy()
+    if (!isMoving && isAwaited) socket.destroy()
   }, HALF_CLOSE_GRACE_MS)
-  socket.once('close', () => clearTimeout(timer))
+  socket.once('close', () => clearInterval(timer))
 }
 
 function toBlockList(ranges: readonly string[]): BlockList {

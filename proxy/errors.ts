@@ -46,6 +46,7 @@ export const FAULTS = {
     ...client(405, 'The method is not relayed', 'Use another method; TRACE and CONNECT stop at the edge.'),
     proxyStatus: 'http_request_denied',
   },
+  request_version: client(505, 'The HTTP version is not spoken here', 'Send HTTP/1.1, HTTP/1.0 or HTTP/2.'),
   request_expectation: client(
     417,
     'The expectation is unknown',

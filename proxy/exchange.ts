@@ -8,7 +8,8 @@ import type { RelayError } from './errors.ts'
 import type { RequestFields } from './request-fields.ts'
 import type { RelayRoute } from './upstream.ts'
 
-export type HttpVersion = '1.0' | '1.1' | '2'
+/** `other` is what Node's parser lets through and this edge refuses, such as HTTP/0.9. */
+export type HttpVersion = '1.0' | '1.1' | '2' | 'other'
 
 /** After `onClientGone` or `onClientFault` nothing more is told. */
 export interface ExchangeObserver {

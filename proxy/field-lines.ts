@@ -49,9 +49,14 @@ function isBlank(code: number): boolean {
   return code === 32 || code === 9
 }
 
+/** The items of a comma-separated list in lower case, without the blanks around them. */
+export function toTokens(list: string): string[] {
+  return list.split(',').map((item) => sliceTrimmed(item, 0, item.length).toLowerCase())
+}
+
 /** Whether a comma-separated list holds `token` (given in lower case), in any case. */
 export function hasToken(list: string, token: string): boolean {
-  return list !== '' && list.split(',').some((item) => item.trim().toLowerCase() === token)
+  return list !== '' && toTokens(list).includes(token)
 }
 
 /** All values of the fields called `name` (lower case), joined with commas; empty when there is none. */
@@ -60,6 +65,16 @@ export function joinFields({ headers, names }: FieldLines, name: string): string
   for (let at = names.indexOf(name); at >= 0; at = names.indexOf(name, at + 1))
     joined += `,${headers[at * 2 + 1]}`
   return joined
+}
+
+/** All values of the fields called `name` (lower case) in an alternating list, as one list. */
+export function findList(rawHeaders: readonly string[], name: string): string | undefined {
+  let list: string | undefined
+  for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
+    if (rawHeaders[at]?.toLowerCase() === name)
+      list = list === undefined ? rawHeaders[at + 1] : `${list}, ${rawHeaders[at + 1]}`
+  }
+  return list
 }
 
 /** The value of the first field called `name` (lower case) in an alternating list. */

@@ -2,7 +2,8 @@
 
 import { RelayError } from './errors.ts'
 import type { Exchange } from './exchange.ts'
-import { findField, hasToken } from './field-lines.ts'
+import { findField, findList, hasToken } from './field-lines.ts'
+import { createRequestId } from './request-id.ts'
 
 export interface ForwardingSettings {
   /** This edge in Via. */
@@ -13,7 +14,6 @@ export interface ForwardingSettings {
 
 /** A VM that itself relays to another VM is legitimate; a third round is a circle. */
 const MAX_ROUNDS = 3
-const PARENT_ID_BYTES = 8
 
 /** @throws RelayError request_loop (RFC 8586 section 2) */
 export function checkLoop(exchange: Exchange, loopId: string): void {
@@ -35,41 +35,49 @@ export function requestHead(exchange: Exchange, settings: ForwardingSettings): s
 }
 
 function forwardingFields(exchange: Exchange, { edgeName, loopId }: ForwardingSettings): string {
-  const { fields, authority, client, id } = exchange
+  const { fields, client, id } = exchange
   const loop = fields.cdnLoop === '' ? loopId : `${fields.cdnLoop}, ${loopId}`
+  const via = `${exchange.version} ${edgeName}`
   return (
-    (client.isTrusted ? trustedFields(exchange) : ownFields(exchange)) +
-    `x-forwarded-host: ${authority.text}\r\n` +
-    `via: ${exchange.version} ${edgeName}\r\ncdn-loop: ${loop}\r\nx-request-id: ${id}\r\n`
+    (client.isTrusted ? trustedFields(exchange, via) : ownFields(exchange, via)) +
+    `cdn-loop: ${loop}\r\nx-request-id: ${id}\r\n`
   )
 }
 
-function ownFields(exchange: Exchange): string {
+function ownFields(exchange: Exchange, via: string): string {
   const { client, authority, id } = exchange
   const proto = client.tls === undefined ? 'http' : 'https'
   return (
-    `x-forwarded-for: ${client.address}\r\nx-forwarded-proto: ${proto}\r\n` +
+    `x-forwarded-for: ${client.address}\r\nx-forwarded-proto: ${proto}\r\nx-forwarded-host: ${authority.text}\r\n` +
     `x-forwarded-port: ${authority.port ?? (client.tls === undefined ? 80 : 443)}\r\n` +
-    `forwarded: ${forwardedElement(exchange, proto)}\r\ntraceparent: ${traceparent(id)}\r\n`
+    `forwarded: ${forwardedElement(exchange, proto)}\r\nvia: ${via}\r\ntraceparent: ${traceparent(id)}\r\n`
   )
 }
 
-/** A configured proxy in front of the edge: its word is kept, and the edge adds itself to the lists. */
-function trustedFields(exchange: Exchange): string {
+/**
+ * A configured proxy in front of the edge: its word is kept, and the edge adds itself to the lists. A list may
+ * come in several lines, the attacker's before the proxy's, so all of them are read (RFC 9110 section 5.3).
+ */
+function trustedFields(exchange: Exchange, via: string): string {
   const { client, authority, id, rawHeaders } = exchange
-  const chain = findField(rawHeaders, 'x-forwarded-for')
   const proto = findField(rawHeaders, 'x-forwarded-proto') ?? (client.tls === undefined ? 'http' : 'https')
   const port =
     findField(rawHeaders, 'x-forwarded-port') ?? String(authority.port ?? (proto === 'http' ? 80 : 443))
-  const forwarded = findField(rawHeaders, 'forwarded')
-  const state = findField(rawHeaders, 'tracestate')
+  const state = findList(rawHeaders, 'tracestate')
   return (
-    `x-forwarded-for: ${chain === undefined ? '' : `${chain}, `}${client.address}\r\n` +
+    `x-forwarded-for: ${appended(exchange, 'x-forwarded-for', client.address)}\r\n` +
     `x-forwarded-proto: ${proto}\r\nx-forwarded-port: ${port}\r\n` +
-    `forwarded: ${forwarded === undefined ? '' : `${forwarded}, `}${forwardedElement(exchange, proto)}\r\n` +
+    `x-forwarded-host: ${findField(rawHeaders, 'x-forwarded-host') ?? authority.text}\r\n` +
+    `forwarded: ${appended(exchange, 'forwarded', forwardedElement(exchange, proto))}\r\n` +
+    `via: ${appended(exchange, 'via', via)}\r\n` +
     `traceparent: ${findField(rawHeaders, 'traceparent') ?? traceparent(id)}\r\n` +
     (state === undefined ? '' : `tracestate: ${state}\r\n`)
   )
+}
+
+function appended({ rawHeaders }: Exchange, name: string, own: string): string {
+  const list = findList(rawHeaders, name)
+  return list === undefined ? own : `${list}, ${own}`
 }
 
 /** RFC 7239 section 4: IPv6 addresses and hosts with a port need quotes. */
@@ -78,9 +86,10 @@ function forwardedElement({ client, authority }: Exchange, proto: string): strin
   return `for=${node};host="${authority.text}";proto=${proto}`
 }
 
-/** W3C Trace Context: the request id is the trace id, its last half the parent id. */
+/** W3C Trace Context: the request id is the trace id, its last half the parent id; a proxy's own id may not fit. */
 function traceparent(id: string): string {
-  return `00-${id}-${id.slice(-PARENT_ID_BYTES * 2)}-01`
+  const traceId = /^[0-9a-f]{32}$/.test(id) ? id : createRequestId()
+  return `00-${traceId}-${traceId.slice(16)}-01`
 }
 
 /** What says how the body ends, and what asks for a switch of protocols. */

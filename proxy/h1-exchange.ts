@@ -49,7 +49,7 @@ export class H1Exchange implements Exchange {
     this.#response = response
     this.#upgradeHead = upgradeHead
     this.client = client
-    this.version = request.httpVersionMinor === 0 ? '1.0' : '1.1'
+    this.version = versionOf(request.httpVersion)
     this.method = request.method ?? 'GET'
     this.target = request.url ?? '/'
     this.rawHeaders = request.rawHeaders
@@ -156,6 +156,10 @@ export function responseForUpgrade(request: IncomingMessage, socket: Socket): Se
   response.assignSocket(socket)
   response.once('finish', () => socket.destroySoon())
   return response
+}
+
+function versionOf(text: string): HttpVersion {
+  return text === '1.1' || text === '1.0' ? text : 'other'
 }
 
 function bodyFramingOf({ transferEncoding, length }: RequestFields): BodyFraming {

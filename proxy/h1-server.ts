@@ -94,6 +94,11 @@ function watchForEnd(socket: Socket): void {
   })
 }
 
+/** What llhttp says of a client that left in the middle of a body is no fault of syntax. */
+function isRequestFault(code: string): boolean {
+  return (code.startsWith('HPE_') && code !== 'HPE_INVALID_EOF_STATE') || code === 'ERR_HTTP_REQUEST_TIMEOUT'
+}
+
 /** Bytes that are not HTTP belong to the request that came last; those before it were whole. */
 function blameLast(client: ClientConnection, error: RelayError): void {
   const last = client.active.snapshot().at(-1)
@@ -113,8 +118,7 @@ const CODES: Readonly<Record<string, RelayError['code']>> = {
 }
 
 function answerClientError(cause: NodeJS.ErrnoException, socket: Socket, deps: ServerDeps): void {
-  const isHttp = cause.code?.startsWith('HPE_') || cause.code === 'ERR_HTTP_REQUEST_TIMEOUT'
-  if (!isHttp || !socket.writable) {
+  if (!isRequestFault(cause.code ?? '') || !socket.writable) {
     socket.destroy()
     return
   }

@@ -108,7 +108,7 @@ export class H2Exchange implements Exchange {
   end(chunk?: Buffer, trailers: readonly string[] = []): void {
     if (chunk !== undefined) this.record.bytesOut += chunk.length
     if (!this.#isHeadOnly) {
-      this.stream.once('wantTrailers', () => this.stream.sendTrailers(toObject(trailers)))
+      this.stream.once('wantTrailers', () => this.#sendTrailers(trailers))
       if (chunk === undefined) this.stream.end()
       else this.stream.end(Buffer.from(chunk))
     }
@@ -124,6 +124,15 @@ export class H2Exchange implements Exchange {
   /** Not `close`: that ends the writable side first, and END_STREAM makes a cut answer look complete. */
   abort(): void {
     if (!this.stream.destroyed) this.stream.destroy(new Error('answer cut short'))
+  }
+
+  /** Called by an event, where a throw would end the process: the client may have reset the stream meanwhile. */
+  #sendTrailers(trailers: readonly string[]): void {
+    try {
+      this.stream.sendTrailers(toObject(trailers))
+    } catch {
+      this.abort()
+    }
   }
 
   #isOpen(): boolean {

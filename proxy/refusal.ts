@@ -29,6 +29,8 @@ export function createRefuse(deps: RefusalDeps): (exchange: Exchange, error: unk
   }
 }
 
+const ALLOWED_METHODS = 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS'
+
 function answer(exchange: Exchange, error: LandfallError, edgeName: string): void {
   const isPage = wantsHtml(exchange)
   const body = Buffer.from(
@@ -45,7 +47,9 @@ function answer(exchange: Exchange, error: LandfallError, edgeName: string): voi
     ...errorFields(error, exchange.id, edgeName),
   ]
   // A request that could be read in two ways leaves a connection whose next bytes cannot be trusted.
-  if (source === 'client' && status === 400) exchange.distrustConnection()
+  if (source === 'client' && (status === 400 || status === 505)) exchange.distrustConnection()
+  // RFC 9110 section 15.5.6 wants the methods that are taken.
+  if (status === 405) headers.push('allow', ALLOWED_METHODS)
   // RFC 9110 section 15.5.2 wants one with every 401.
   if (status === 401) headers.push('www-authenticate', `Bearer realm="${exchange.authority.host}"`)
   if (error.fault.retryable && status === 503) headers.push('retry-after', '1')

@@ -13,6 +13,8 @@ export interface RequestLimits {
 /** RFC 9112 section 3.2.1 without a fragment; printable ASCII only, so that nothing is re-encoded on the way. */
 const ORIGIN_FORM = /^\/[\x21\x22\x24-\x7e]*$/
 const ABSOLUTE_FORM = /^https?:\/\/([^/?#]*)([/?].*)?$/i
+/** TRACE would echo identity fields to scripts; SOURCE is another protocol that Node's parser takes for HTTP. */
+const REFUSED_METHODS: ReadonlySet<string> = new Set(['TRACE', 'CONNECT', 'SOURCE'])
 const LENGTH = /^\d{1,15}$/
 
 /**
@@ -24,15 +26,17 @@ export function checkRequest(exchange: Exchange, limits: RequestLimits): void {
   if (exchange.target.length > limits.urlBytes) throw new RelayError('limit_url')
   if (fields.count > limits.headerCount) throw new RelayError('limit_header_count')
   if (fields.hasControl) throw new RelayError('request_syntax', { detail: 'control character in a field' })
-  if (exchange.method === 'TRACE' || exchange.method === 'CONNECT') checkMethod(exchange)
+  if (exchange.version === 'other') throw new RelayError('request_version')
+  if (REFUSED_METHODS.has(exchange.method)) checkMethod(exchange)
   if (fields.expect !== '' && fields.expect.toLowerCase() !== '100-continue')
     throw new RelayError('request_expectation')
   checkFraming(exchange)
   checkTarget(exchange)
 }
 
-/** An extended CONNECT (RFC 8441) is an upgrade and passes; TRACE would echo identity fields to scripts. */
+/** An extended CONNECT (RFC 8441) is an upgrade and passes. */
 function checkMethod(exchange: Exchange): void {
+  if (exchange.method === 'SOURCE') throw new RelayError('request_syntax')
   if (!exchange.isUpgrade) throw new RelayError('request_method', { context: { method: exchange.method } })
 }
 
@@ -67,12 +71,14 @@ function checkTarget(exchange: Exchange): void {
   if (absolute === null) throw new RelayError('request_target')
   exchange.authority = readAuthority(exchange)
   checkAgreement(exchange.authority, parseAuthority(absolute[1] ?? ''))
-  exchange.target = withSlash(absolute[2] ?? '/')
-  if (!ORIGIN_FORM.test(exchange.target)) throw new RelayError('request_target')
+  exchange.target = relativeTarget(absolute[2], exchange.method)
+  if (exchange.target !== '*' && !ORIGIN_FORM.test(exchange.target)) throw new RelayError('request_target')
 }
 
-function withSlash(target: string): string {
-  return target.startsWith('/') ? target : `/${target}`
+/** RFC 9112 section 3.2.4: OPTIONS for a whole server ends as `*`. */
+function relativeTarget(rest: string | undefined, method: string): string {
+  if (rest === undefined) return method === 'OPTIONS' ? '*' : '/'
+  return rest.startsWith('/') ? rest : `/${rest}`
 }
 
 /** RFC 9112 section 3.2.2 lets the target win; two different hosts are refused here instead. */

@@ -1,5 +1,7 @@
 /** Reads a request's header fields once: what decides the framing, and what may go on to the VM. */
 
+import { toTokens } from './field-lines.ts'
+
 /** Everything here is as the client sent it; nothing is checked yet. */
 export interface RequestFields {
   /** How many header fields there are. */
@@ -135,8 +137,7 @@ function readKnown(
 
 /** RFC 9110 section 7.6.1: a field that Connection names is for this hop only. */
 function dropNominated(fields: RequestFields): void {
-  const nominated = fields.connection.split(',').map((token) => token.trim().toLowerCase())
-  for (const name of nominated) {
+  for (const name of toTokens(fields.connection)) {
     if (name === '' || name === 'close' || name === 'keep-alive' || KINDS.get(name) === 'connection') continue
     const lines = fields.kept
       .split('\r\n')

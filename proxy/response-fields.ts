@@ -1,6 +1,7 @@
 /** What of a VM's response header goes on to the client: end-to-end fields, and ours. */
 
 import type { Exchange } from './exchange.ts'
+import { joinFields, toTokens } from './field-lines.ts'
 import type { ResponseHead } from './response-parser.ts'
 
 /** RFC 9110 section 7.6.1; Upgrade and HTTP2-Settings would also make Node's HTTP/2 side throw. */
@@ -41,6 +42,7 @@ const NEVER_TRAILERS: ReadonlySet<string> = new Set([
   'cdn-loop',
   'forwarded',
   'traceparent',
+  'tracestate',
   'x-forwarded-for',
   'x-forwarded-host',
   'x-forwarded-port',
@@ -71,10 +73,9 @@ function endToEnd({ headers, names }: ResponseHead, isLowerCase: boolean): strin
 }
 
 function findNominated({ headers, names }: Pick<ResponseHead, 'headers' | 'names'>): Set<string> | undefined {
-  const at = names.indexOf('connection')
-  const value = at < 0 ? '' : (headers[at * 2 + 1] ?? '').toLowerCase()
-  if (value === '' || value === 'keep-alive' || value === 'close') return undefined
-  return new Set(value.split(',').map((token) => token.trim()))
+  const value = joinFields({ headers, names }, 'connection')
+  if (value === '' || value === ',keep-alive' || value === ',close') return undefined
+  return new Set(toTokens(value))
 }
 
 /** Trailer fields that may be passed on, in either direction. */

@@ -43,6 +43,8 @@ const MAX_HEAD_BYTES = 65_536
 /** An upstream that informs for ever would otherwise never be timed out. */
 const MAX_INFORMS = 64
 const STATUS_LINE = /^HTTP\/1\.([01]) ([1-9]\d\d)(?: ([\t\x20-\x7e\x80-\xff]*))?$/
+/** Allowed by RFC 9110 section 5.5, but Node then reads until the end of the stream instead of chunks. */
+const TAB_BEHIND_CODING = /\ntransfer-encoding:[^\r]*\t(?:\r|$)/i
 const NO_HEADERS: readonly string[] = []
 const EMPTY = Buffer.alloc(0)
 
@@ -193,6 +195,8 @@ function parseHead(text: string, context: ResponseContext): ResponseHead {
   const status = Number(match[2])
   if (status > 599) throw invalid(`status ${status}`)
   const fields = lineEnd < 0 ? { headers: [], names: [] } : parseFieldLines(text, lineEnd + 2)
+  if (fields.names.includes('transfer-encoding') && TAB_BEHIND_CODING.test(text))
+    throw invalid('tab behind the transfer coding')
   return { status, reason: match[3] ?? '', ...fields, ...frame(fields, status, match[1] === '1', context) }
 }
 
@@ -202,13 +206,21 @@ function frame(fields: FieldLines, status: number, isHttp11: boolean, context: R
   const coding = findOnly(fields, 'transfer-encoding')
   const bytes = length === undefined ? 0 : parseLength(length)
   if (coding !== undefined) checkCoding(coding, length, isHttp11)
-  const keepAlive = isHttp11 && !hasToken(joinFields(fields, 'connection'), 'close')
+  const keepAlive = isHttp11 && !asksToClose(fields)
   if (status < 200 || status === 204 || status === 304 || context.method === 'HEAD') {
     return { framing: 'none' as const, length: 0, keepAlive }
   }
   if (coding !== undefined) return { framing: 'chunked' as const, length: 0, keepAlive }
   if (length === undefined) return { framing: 'close' as const, length: 0, keepAlive: false }
   return { framing: bytes === 0 ? ('none' as const) : ('length' as const), length: bytes, keepAlive }
+}
+
+/** Node takes Proxy-Connection for Connection, and so do VMs that run on it. */
+function asksToClose(fields: FieldLines): boolean {
+  return (
+    hasToken(joinFields(fields, 'connection'), 'close') ||
+    hasToken(joinFields(fields, 'proxy-connection'), 'close')
+  )
 }
 
 function checkCoding(coding: string, length: string | undefined, isHttp11: boolean): void {

@@ -19,14 +19,21 @@ const KEY = /^[A-Za-z0-9+/]{22}==$/
 
 /** @throws RelayError request_upgrade */
 export function readHandshake(exchange: Exchange): Handshake {
-  const version = findField(exchange.rawHeaders, 'sec-websocket-version')
+  const version = findOnly(exchange, 'sec-websocket-version')
   if (version !== '13') throw new RelayError('request_upgrade', { detail: 'Sec-WebSocket-Version is not 13' })
-  const given = findField(exchange.rawHeaders, 'sec-websocket-key')
+  const given = findOnly(exchange, 'sec-websocket-key')
   if (exchange.version === '2') return makeHandshake(given)
   if (exchange.method !== 'GET' || exchange.version !== '1.1') throw new RelayError('request_upgrade')
   if (given === undefined || !KEY.test(given))
     throw new RelayError('request_upgrade', { detail: 'Sec-WebSocket-Key' })
   return { extraLines: '', acceptKey: acceptKeyFor(given) }
+}
+
+/** RFC 6455 section 11.3: neither field may occur twice, or edge and VM could read different ones. */
+function findOnly({ rawHeaders }: Exchange, name: string): string | undefined {
+  const isRepeated = rawHeaders.filter((field, at) => at % 2 === 0 && field.toLowerCase() === name).length > 1
+  if (isRepeated) throw new RelayError('request_upgrade', { detail: `${name} twice` })
+  return findField(rawHeaders, name)
 }
 
 /** RFC 8441 section 5.1: over HTTP/2 there is no key; the VM speaks HTTP/1.1 and wants one. */

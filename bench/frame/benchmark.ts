@@ -1,17 +1,19 @@
 /** What every benchmark is made of: what it is given, and what it hands back to be printed and kept. */
 
 import type { BarChart } from './bar-chart.ts'
+import type { Programs } from './programs.ts'
 
 export interface Benchmark {
   /** As typed after `npm run bench --`, and the name of its results files. */
   readonly name: string
   readonly summary: string
-  /** @throws BenchError when something is missing, an answer is wrong or a request fails */
+  /** @throws BenchError when an answer is wrong or a request fails */
   run(context: BenchContext): Promise<Report>
 }
 
 export interface BenchContext {
   readonly settings: BenchSettings
+  readonly programs: Programs
   /** Temporary; removed after the run. */
   readonly folder: string
   /** Aborts at Ctrl-C; whatever waits has to listen to it. */
@@ -23,8 +25,8 @@ export interface BenchContext {
 export interface BenchSettings {
   readonly rounds: number
   readonly roundSeconds: number
-  /** For programs that compile while they run. */
-  readonly warmSeconds: number
+  /** Before the first round. */
+  readonly warmRequests: number
 }
 
 export interface Report {

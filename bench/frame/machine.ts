@@ -1,6 +1,6 @@
 /** The facts of the machine that a measured number belongs to. */
 
-import { availableParallelism, cpus, release, type } from 'node:os'
+import { cpus, release, type } from 'node:os'
 
 export interface Machine {
   readonly cpu: string
@@ -11,7 +11,7 @@ export interface Machine {
 export function readMachine(): Machine {
   return {
     cpu: cpus()[0]?.model.trim() ?? 'unknown',
-    cores: availableParallelism(),
+    cores: cpus().length,
     kernel: `${type()} ${release()}`,
   }
 }

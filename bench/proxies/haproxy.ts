@@ -8,9 +8,9 @@ export function haproxyProxy(setup: ProxySetup): ProxySpec {
   return {
     name: 'HAProxy',
     command: [programs.haproxy.path, '-db', '-f', join(folder, 'haproxy.cfg')],
+    ports: { ...setup.ports, h2: setup.ports.tls },
     config: { name: 'haproxy.cfg', text: configOf(setup) },
     accessLog: { name: 'access.ring', kind: 'ring' },
-    isJitCompiled: false,
     setsRequestId: true,
   }
 }

@@ -12,7 +12,7 @@ export function httpProxy3({ ports, certificate, backendPort }: ProxySetup): Pro
   return {
     name: 'http-proxy-3',
     command: [process.execPath, SERVER, JSON.stringify(settings)],
-    isJitCompiled: true,
+    ports,
     setsRequestId: false,
   }
 }

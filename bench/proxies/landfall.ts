@@ -15,11 +15,11 @@ export function landfallProxy(setup: ProxySetup): ProxySpec {
   return {
     name: 'Landfall',
     command: startCommand(readFileSync(join(ROOT, 'package.json'), 'utf8')),
+    ports: { ...setup.ports, h2: setup.ports.tls },
     cwd: ROOT,
     env: { ...withoutSettings(process.env), ...settingsOf(setup) },
     // Log lines go to standard error, as an operator has them collected.
     accessLog: { name: 'output.log', kind: 'appended' },
-    isJitCompiled: true,
     setsRequestId: true,
     prepare: () => putRoute(setup),
   }

@@ -8,9 +8,9 @@ export function nginxProxy(setup: ProxySetup): ProxySpec {
   return {
     name: 'nginx',
     command: [programs.nginx.path, '-p', folder, '-c', join(folder, 'nginx.conf'), '-e', 'stderr'],
+    ports: { ...setup.ports, h2: setup.ports.tls },
     config: { name: 'nginx.conf', text: configOf(setup) },
     accessLog: { name: 'access.log', kind: 'appended' },
-    isJitCompiled: false,
     setsRequestId: true,
   }
 }

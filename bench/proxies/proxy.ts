@@ -8,12 +8,12 @@ import { startChild } from '../frame/child.ts'
 import { PROXY_CORE } from '../frame/cores.ts'
 import type { Programs } from '../frame/programs.ts'
 
-/** All of them on 127.0.0.1; two may be the same. */
+/** On 127.0.0.1. */
 export interface Ports {
   readonly plain: number
   /** HTTP/1.1 over TLS. */
   readonly tls: number
-  /** HTTP/2 over TLS. */
+  /** HTTP/2 over TLS; the same port where ALPN decides. */
   readonly h2: number
 }
 
@@ -21,6 +21,7 @@ export interface ProxySetup {
   readonly programs: Programs
   /** The proxy's own; there already. */
   readonly folder: string
+  /** Free, and all different. */
   readonly ports: Ports
   readonly hostname: string
   readonly certificate: { readonly certFile: string; readonly keyFile: string; readonly bothFile: string }
@@ -34,6 +35,7 @@ export interface ProxySetup {
 export interface ProxySpec {
   readonly name: string
   readonly command: readonly string[]
+  readonly ports: Ports
   /** Where the command runs, when not in the proxy's folder. */
   readonly cwd?: string
   readonly env?: NodeJS.ProcessEnv
@@ -41,8 +43,6 @@ export interface ProxySpec {
   readonly config?: { readonly name: string; readonly text: string }
   /** In the proxy's folder; a ring is a file that never grows. */
   readonly accessLog?: { readonly name: string; readonly kind: 'appended' | 'ring' }
-  /** Whether it compiles its code while it runs, and so needs a longer warm-up. */
-  readonly isJitCompiled: boolean
   readonly setsRequestId: boolean
   /** What is left to do once its ports are open. */
   prepare?(): Promise<void>
@@ -51,7 +51,6 @@ export interface ProxySpec {
 export interface RunningProxy extends AsyncDisposable {
   readonly name: string
   readonly ports: Ports
-  readonly isJitCompiled: boolean
   readonly setsRequestId: boolean
   readCpuMs(): number
   /** @throws BenchError when the access log does not come to hold the text */
@@ -68,7 +67,7 @@ export async function startProxy(
   toSpec: (setup: ProxySetup) => ProxySpec,
   setup: ProxySetup,
 ): Promise<RunningProxy> {
-  const { folder, ports, signal } = setup
+  const { folder, signal } = setup
   await mkdir(folder, { recursive: true })
   const spec = toSpec(setup)
   if (spec.config !== undefined) await writeFile(join(folder, spec.config.name), spec.config.text)
@@ -76,9 +75,9 @@ export async function startProxy(
     core: PROXY_CORE,
     cwd: folder,
     outputFile: join(folder, 'output.log'),
-    ports: Object.values(ports),
     signal,
     ...spec,
+    ports: Object.values(spec.ports),
   })
   await using started = new AsyncDisposableStack()
   started.use(child)
@@ -86,7 +85,6 @@ export async function startProxy(
   const running = started.move()
   return {
     ...spec,
-    ports,
     readCpuMs: () => child.readCpuMs(),
     checkLogged: (text) => checkLogged(spec, { folder, text, signal }),
     async emptyLog() {

@@ -5,7 +5,6 @@ import { join } from 'node:path'
 import { loadLocalCa } from '../../acme/local-ca.ts'
 import type { BenchContext } from '../frame/benchmark.ts'
 import { findFreePorts } from '../frame/free-ports.ts'
-import type { Programs } from '../frame/programs.ts'
 import { startBackend } from '../proxies/backend.ts'
 import { haproxyProxy } from '../proxies/haproxy.ts'
 import { httpProxy3 } from '../proxies/http-proxy-3.ts'
@@ -25,8 +24,10 @@ export interface Lineup extends AsyncDisposable {
   readonly caPem: string
 }
 
-export async function startLineup(context: BenchContext, programs: Programs): Promise<Lineup> {
-  const { folder, signal } = context
+export async function startLineup(
+  context: Pick<BenchContext, 'programs' | 'folder' | 'signal'>,
+): Promise<Lineup> {
+  const { programs, folder, signal } = context
   await using started = new AsyncDisposableStack()
   const [backendPort = 0, ...ports] = await findFreePorts(1 + PROXIES.length * 3)
   const certificate = await makeCertificate(folder)
@@ -35,8 +36,7 @@ export async function startLineup(context: BenchContext, programs: Programs): Pr
   )
   const proxies: RunningProxy[] = []
   for (const toSpec of PROXIES) {
-    const [plain = 0, tls = 0, own = 0] = ports.splice(0, 3)
-    const h2 = toSpec === httpProxy3 ? own : tls
+    const [plain = 0, tls = 0, h2 = 0] = ports.splice(0, 3)
     const setup: ProxySetup = {
       ...certificate,
       programs,

@@ -69,14 +69,14 @@ export function toChart(rows: readonly RelayRow[], subtitle: string): BarChart {
     title: 'CPU time for each proxied request',
     subtitle,
     unit: 'µs',
-    groups: SCENARIOS.map(({ name }) => ({
+    groups: SCENARIOS.map(({ name, maxRatio }) => ({
       name,
       bars: rows
         .filter(({ scenario }) => scenario === name)
         .map((row) => ({
           name: row.proxy,
           value: row.cpuMicros,
-          note: `${row.ratio.toFixed(2)}× nginx`,
+          note: `${row.ratio.toFixed(2)}× nginx${row.proxy === OURS ? `, to reach ${maxRatio}×` : ''}`,
           isOurs: row.proxy === OURS,
         })),
     })),

@@ -77,11 +77,7 @@ const BOTH: readonly (readonly [string, string, string])[] = [
   ['CL 0 then TE', 'Content-Length: 0\r\nTransfer-Encoding: chunked', CHUNKED_SMUGGLED],
   ['TE identity then CL', 'Transfer-Encoding: identity\r\nContent-Length: 5', `hello${SMUGGLED}`],
   ['CL then empty TE', 'Content-Length: 5\r\nTransfer-Encoding:', `hello${SMUGGLED}`],
-  [
-    'TE then CL that is a list',
-    'Transfer-Encoding: chunked\r\nContent-Length: 5, 5',
-    CHUNKED_SMUGGLED,
-  ],
+  ['TE then CL that is a list', 'Transfer-Encoding: chunked\r\nContent-Length: 5, 5', CHUNKED_SMUGGLED],
   [
     'TE twice with CL between',
     'Transfer-Encoding: chunked\r\nContent-Length: 5\r\nTransfer-Encoding: identity',

@@ -111,11 +111,7 @@ t.test('takes the ways to write a host that mean one thing only', async (t) => {
 t.test('answers 404, not 400, for a valid IPv6 host without a route', async (t) => {
   const edge = await attackedEdgeFor(t)
   for (const host of ['[::1]', '[2001:db8::7]:8443', '[::ffff:127.0.0.1]']) {
-    const answer = await exchange(
-      await edge.dialPlain(),
-      `GET / HTTP/1.1\r\nHost: ${host}\r\n\r\n`,
-      isWhole,
-    )
+    const answer = await exchange(await edge.dialPlain(), `GET / HTTP/1.1\r\nHost: ${host}\r\n\r\n`, isWhole)
     t.match({ status: answer.status, code: codeOf(answer) }, { status: 404, code: 'route_unknown' }, host)
   }
 })

@@ -84,7 +84,17 @@ t.test('sends an agreeing absolute target on as a path', async (t) => {
 // Defect 9: a WHATWG URL turns each of these into another path, so that a check and the VM would see two.
 t.test('sends a path on exactly as it came', async (t) => {
   const edge = await attackedEdgeFor(t)
-  const paths = ['/public/../admin', '/a/%2e%2e/b', '/a\\..\\b', '//x//y', '/a;b/./c', '/%', '/?a=b?c', '/a%00b', '/*']
+  const paths = [
+    '/public/../admin',
+    '/a/%2e%2e/b',
+    '/a\\..\\b',
+    '//x//y',
+    '/a;b/./c',
+    '/%',
+    '/?a=b?c',
+    '/a%00b',
+    '/*',
+  ]
   for (const path of paths) {
     const request = `GET ${path} HTTP/1.1\r\nHost: ${APP}\r\n\r\n`
     t.equal((await exchange(await edge.dialPlain(), request, isWhole)).status, 200, path)

@@ -16,9 +16,15 @@ const REFUSED: readonly (readonly [string, string])[] = [
   ['no Host', 'GET /evil HTTP/1.1\r\n\r\n'],
   ['a bad port', `GET /evil HTTP/1.1\r\nHost: ${APP}:99999\r\n\r\n`],
   ['a target that disagrees', `GET http://x.localhost/ HTTP/1.1\r\nHost: ${APP}\r\n\r\n`],
-  ['gzip, chunked', `POST /evil HTTP/1.1\r\nHost: ${APP}\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n`],
+  [
+    'gzip, chunked',
+    `POST /evil HTTP/1.1\r\nHost: ${APP}\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n`,
+  ],
   ['identity', `POST /evil HTTP/1.1\r\nHost: ${APP}\r\nTransfer-Encoding: identity\r\n\r\n`],
-  ['chunked in HTTP/1.0', `POST /evil HTTP/1.0\r\nHost: ${APP}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n`],
+  [
+    'chunked in HTTP/1.0',
+    `POST /evil HTTP/1.0\r\nHost: ${APP}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n`,
+  ],
   [
     'chunked in HTTP/1.0 with keep-alive',
     `POST /evil HTTP/1.0\r\nHost: ${APP}\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n`,

@@ -4,10 +4,10 @@
  */
 
 import t from 'tap'
-import { routedEdgeFor, HOST } from '../helpers/routed-edge.ts'
 import { h2Exchange } from '../helpers/h2-client.ts'
 import { originFor } from '../helpers/origin.ts'
 import { exchange, isWhole } from '../helpers/raw-client.ts'
+import { HOST, routedEdgeFor } from '../helpers/routed-edge.ts'
 
 const FORGED: Readonly<Record<string, string>> = {
   'x-landfall-user': 'admin',

@@ -116,7 +116,7 @@ t.test('connection-specific fields over HTTP/2 are refused or dropped, RFC 9113 
 const FROM_VM = {
   'alone, in capitals': {
     lines: HOP_BY_HOP.map(([name, value]) => `${name.toUpperCase()}: ${value}\r\n`).join(''),
-    dropped: HOP_BY_HOP.slice(1, 3).map(([name]) => name.toLowerCase()),
+    dropped: ['keep-alive', 'proxy-connection', 'te', 'upgrade', 'http2-settings'],
   },
   'named by Connection': {
     lines: 'Connection: keep-alive, X-Inside\r\nX-Inside: 1\r\nX-Inside: 2\r\n',
@@ -147,9 +147,6 @@ for (const [name, { lines, dropped }] of Object.entries(FROM_VM)) {
         const value = answer.headers[field]
         // Node's server adds a Keep-Alive of its own, which is for the client's hop.
         t.ok(value === undefined || (field === 'keep-alive' && !value.includes('666')), `${field}: ${value}`)
-      }
-      for (const field of ['proxy-authorization', 'te', 'upgrade', 'http2-settings']) {
-        t.notOk(field in answer.headers && field !== 'proxy-authorization', field)
       }
     }
     await edge.checkAlive()

@@ -93,7 +93,9 @@ for (const path of ['http://[', 'x', '*', '/a b', '/a#b', '/caf\xc3\xa9', '']) {
 
 /** By nghttp2 with a reset, or by the edge with a 400. */
 function isRefused(answer: RawH2Answer, accessLog: readonly Record<string, unknown>[]): boolean {
-  return answer.isAnswered ? accessLog[0]?.['status'] === 400 : answer.resetCode !== undefined || answer.isGone
+  return answer.isAnswered
+    ? accessLog[0]?.['status'] === 400
+    : answer.resetCode !== undefined || answer.isGone
 }
 
 for (const authority of ['[', `${HOST}:99999`, `x@${HOST}`, '']) {

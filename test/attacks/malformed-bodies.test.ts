@@ -63,7 +63,10 @@ t.test('never lets a request hide in a body that is cut short', async (t) => {
   socket.write(`POST /evil HTTP/1.1\r\nHost: ${APP}\r\nContent-Length: 500\r\n\r\n${HIDDEN}`)
   await until(() => edge.requestLines().length > 0, 'the head at the VM')
   socket.destroy()
-  await until(() => edge.vm.sockets[0]?.readableEnded === true || edge.vm.sockets[0]?.destroyed === true, 'a cut')
+  await until(
+    () => edge.vm.sockets[0]?.readableEnded === true || edge.vm.sockets[0]?.destroyed === true,
+    'a cut',
+  )
   await serves(t, edge)
   t.equal(edge.vm.sockets.length, 2, 'the next request has a connection of its own')
 })

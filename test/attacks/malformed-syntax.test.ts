@@ -127,7 +127,12 @@ t.test('refuses the preface of HTTP/2 on the plain port', async (t) => {
 
 t.test('refuses bytes that are no HTTP at all', async (t) => {
   const edge = await attackedEdgeFor(t)
-  const garbage = ['\0'.repeat(64), '\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03', '\xff\xfe\xfd', '{"a":1}\r\n\r\n']
+  const garbage = [
+    '\0'.repeat(64),
+    '\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03',
+    '\xff\xfe\xfd',
+    '{"a":1}\r\n\r\n',
+  ]
   for (const bytes of garbage) {
     t.equal((await exchange(await edge.dialPlain(), bytes)).status, 400)
     await serves(t, edge)

@@ -6,10 +6,10 @@
 
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import t from 'tap'
-import { routedEdgeFor, HOST } from '../helpers/routed-edge.ts'
 import { h2Exchange } from '../helpers/h2-client.ts'
 import { originFor, rawOriginFor } from '../helpers/origin.ts'
 import { exchange, isWhole } from '../helpers/raw-client.ts'
+import { HOST, routedEdgeFor } from '../helpers/routed-edge.ts'
 
 const SMUGGLED = `GET /smuggled HTTP/1.1\r\nHost: ${HOST}\r\n\r\n`
 const METHODS = ['DELETE', 'OPTIONS', 'GET', 'POST', 'PATCH', 'PURGE']

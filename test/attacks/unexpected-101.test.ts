@@ -26,7 +26,10 @@ for (const [name, request] of Object.entries(REQUESTS)) {
     t.equal(answer.status, 502)
     t.match(JSON.parse(answer.body), { code: 'upstream_upgrade' })
     t.match(answer.headers['proxy-status'], /error=http_upgrade_failed/)
-    await until(() => vm.sockets.every(({ readableEnded, destroyed }) => readableEnded || destroyed), 'closed')
+    await until(
+      () => vm.sockets.every(({ readableEnded, destroyed }) => readableEnded || destroyed),
+      'closed',
+    )
     await edge.send(request)
     t.same(
       vm.requests.map(({ connection }) => connection),

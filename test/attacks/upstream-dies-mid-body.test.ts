@@ -6,8 +6,8 @@
 import { constants } from 'node:http2'
 import type { Socket } from 'node:net'
 import t from 'tap'
-import { accessLineFor, routedEdgeFor, HOST } from '../helpers/routed-edge.ts'
 import { h2Call } from '../helpers/h2-client.ts'
+import { accessLineFor, HOST, routedEdgeFor } from '../helpers/routed-edge.ts'
 import { scriptedVmFor } from '../helpers/scripted-vm.ts'
 import { until } from '../helpers/until.ts'
 

@@ -70,21 +70,24 @@ t.test('odd but legal names reach an HTTP/2 client', async (t) => {
 })
 
 for (const [name, value] of Object.entries(HOP_BY_HOP)) {
-  t.test(`a VM's ${name} field in an interim answer or a trailer does not reach an HTTP/2 client`, async (t) => {
-    const line = `${name}: ${value}\r\n`
-    const vm = await scriptedVmFor(
-      t,
-      `HTTP/1.1 103 Early Hints\r\n${line}link: </a.css>\r\n\r\n` +
-        `HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n${line}x-check: 1\r\n\r\n`,
-    )
-    const edge = await routedEdgeFor(t, vm.port)
-    const answer = await h2Call(await edge.openH2(), ask).closed
-    t.match(answer, { status: 200, body: 'ok', trailers: { 'x-check': '1' } })
-    t.match(answer.informed, [{ link: '</a.css>' }])
-    t.notOk(name in answer.trailers)
-    t.notOk(name in (answer.informed[0] ?? {}))
-    await edge.checkAlive()
-  })
+  t.test(
+    `a VM's ${name} field in an interim answer or a trailer does not reach an HTTP/2 client`,
+    async (t) => {
+      const line = `${name}: ${value}\r\n`
+      const vm = await scriptedVmFor(
+        t,
+        `HTTP/1.1 103 Early Hints\r\n${line}link: </a.css>\r\n\r\n` +
+          `HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n${line}x-check: 1\r\n\r\n`,
+      )
+      const edge = await routedEdgeFor(t, vm.port)
+      const answer = await h2Call(await edge.openH2(), ask).closed
+      t.match(answer, { status: 200, body: 'ok', trailers: { 'x-check': '1' } })
+      t.match(answer.informed, [{ link: '</a.css>' }])
+      t.notOk(name in answer.trailers)
+      t.notOk(name in (answer.informed[0] ?? {}))
+      await edge.checkAlive()
+    },
+  )
 }
 
 t.test('an interim answer with a field twice is no error of the edge', async (t) => {
