@@ -115,7 +115,7 @@ export class H1Exchange implements Exchange {
 
   end(chunk?: Buffer, trailers: readonly string[] = []): void {
     if (chunk !== undefined) this.record.bytesOut += chunk.length
-    if (trailers.length > 0) this.#response.addTrailers(toPairs(trailers))
+    if (trailers.length > 0 && this.version === '1.1') this.#response.addTrailers(toPairs(trailers))
     if (chunk === undefined) this.#response.end()
     else if (chunk.length > MAX_TEXT_BYTES) this.#response.end(Buffer.from(chunk))
     else this.#response.end(chunk.toString('latin1'), 'latin1')

@@ -67,6 +67,8 @@ function accept(parts: Parts, deps: ServerDeps): void {
   if (client.isSpent) return
   if (deps.drain.isDraining) parts.response.shouldKeepAlive = false
   const exchange = new H1Exchange({ ...parts, client })
+  // Node's parser stops at an Upgrade and drops what came behind it, so a client must not wait for more answers.
+  if (exchange.fields.upgrade !== '') parts.response.shouldKeepAlive = false
   client.active.add(exchange)
   deps.handle(exchange)
 }

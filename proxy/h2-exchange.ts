@@ -59,7 +59,7 @@ export class H2Exchange implements Exchange {
   }
 
   get isBodyComplete(): boolean {
-    return this.bodyFraming === undefined || this.stream.readableEnded
+    return this.bodyFraming === undefined || (this.stream.readableEnded && !this.#isCut())
   }
 
   get headSent(): boolean {
@@ -124,6 +124,11 @@ export class H2Exchange implements Exchange {
   /** Not `close`: that ends the writable side first, and END_STREAM makes a cut answer look complete. */
   abort(): void {
     if (!this.stream.destroyed) this.stream.destroy(new Error('answer cut short'))
+  }
+
+  /** Node ends the readable side of a stream that the client reset with CANCEL, as if the body were whole. */
+  #isCut(): boolean {
+    return this.stream.aborted || (this.stream.rstCode ?? NGHTTP2_NO_ERROR) !== NGHTTP2_NO_ERROR
   }
 
   /** Called by an event, where a throw would end the process: the client may have reset the stream meanwhile. */

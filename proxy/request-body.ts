@@ -129,6 +129,8 @@ export class RequestBody {
   }
 
   readonly #onEnd = (): void => {
+    // A body that broke off must not reach the VM as a whole one; 'close' tells the relay.
+    if (!this.#exchange.isBodyComplete) return
     this.#state = 'ended'
     if (this.#exchange.bodyFraming === 'chunked')
       this.#connection?.write(lastChunk(this.#exchange.trailers()))

@@ -51,23 +51,25 @@ const NEVER_TRAILERS: ReadonlySet<string> = new Set([
 
 /** Names (lower case for HTTP/2) and values, alternating. */
 export function responseFields(head: ResponseHead, exchange: Exchange, edgeName: string): string[] {
-  const fields = endToEnd(head, exchange.version === '2')
+  const fields = endToEnd(head, exchange)
   fields.push('via', `1.1 ${edgeName}`, 'x-request-id', exchange.id)
   return fields
 }
 
 /** The same for a 1xx response, which carries nothing of ours. */
 export function informFields(head: ResponseHead, exchange: Exchange): string[] {
-  return endToEnd(head, exchange.version === '2')
+  return endToEnd(head, exchange)
 }
 
-function endToEnd({ headers, names }: ResponseHead, isLowerCase: boolean): string[] {
+function endToEnd({ headers, names, framing }: ResponseHead, { version }: Exchange): string[] {
   const fields: string[] = []
   const nominated = findNominated({ headers, names })
+  // Node throws for a Trailer field where no trailers can follow (RFC 9110 section 6.6.2 calls it a hint).
+  const mayAnnounce = framing === 'chunked' && version !== '1.0'
   for (let at = 0; at < names.length; at += 1) {
     const name = names[at] ?? ''
-    if (DROPPED.has(name) || nominated?.has(name)) continue
-    fields.push(isLowerCase ? name : (headers[at * 2] ?? ''), headers[at * 2 + 1] ?? '')
+    if (DROPPED.has(name) || nominated?.has(name) || (name === 'trailer' && !mayAnnounce)) continue
+    fields.push(version === '2' ? name : (headers[at * 2] ?? ''), headers[at * 2 + 1] ?? '')
   }
   return fields
 }

@@ -167,6 +167,7 @@ t.test('an idle WebSocket is cut after its own time limit, one that talks is not
   t.teardown(() => clearInterval(talking))
   await once(idle, 'close')
   t.equal(busy.readyState, WebSocket.OPEN)
+  await until(() => edge.accessLog.length === 1, 'a line in the access log')
   t.match(edge.accessLog, [{ close_reason: 'tunnel_idle' }])
 })
 

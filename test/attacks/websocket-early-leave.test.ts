@@ -1,0 +1,120 @@
+/**
+ * The attacker asks for WebSockets and leaves before the VM has answered, again and again. A naive proxy keeps each
+ * connection to the VM open, until the VM or the edge has none left. The VM's connection must be closed within a second.
+ */
+
+import type { Socket } from 'node:net'
+import t from 'tap'
+import { h2Call } from '../helpers/h2-client.ts'
+import { accessLineFor, HOST, type RoutedEdge, routedEdgeFor } from '../helpers/routed-edge.ts'
+import { type ScriptedVm, scriptedVmFor, switchingProtocols, upgradeRequest } from '../helpers/scripted-vm.ts'
+import { until } from '../helpers/until.ts'
+
+/** The issue says a second; the rest is the machine's. */
+const DEADLINE_MS = 2_000
+
+const silent = () => {}
+
+async function checkClosed(vm: ScriptedVm, edge: RoutedEdge): Promise<void> {
+  await until(
+    () => vm.sockets.every(({ readableEnded, destroyed }) => readableEnded || destroyed),
+    'the connection to the VM is closed',
+    DEADLINE_MS,
+  )
+  await accessLineFor(edge, 1)
+}
+
+const LEAVINGS: Readonly<Record<string, (socket: Socket) => void>> = {
+  'closes its connection': (socket) => socket.destroy(),
+  'resets its connection': (socket) => socket.resetAndDestroy(),
+  'ends its side': (socket) => socket.end(),
+}
+
+for (const way of ['plain', 'tls'] as const) {
+  for (const [name, leave] of Object.entries(LEAVINGS)) {
+    // A reset of the TCP connection cannot be asked of a TLS socket.
+    if (way === 'tls' && name.startsWith('resets')) continue
+
+    t.test(`the VM's connection is closed when a client ${name} over ${way}`, async (t) => {
+      const vm = await scriptedVmFor(t, silent)
+      const edge = await routedEdgeFor(t, vm.port)
+      const socket = await edge.open(way)
+      socket.write(upgradeRequest(HOST))
+      await until(() => vm.requests.length === 1, 'the VM sees the upgrade')
+      leave(socket)
+      await checkClosed(vm, edge)
+      t.match(edge.accessLog, [{ close_reason: 'client_gone' }])
+    })
+
+    t.test(`… also when it had sent bytes behind its request over ${way}, and then ${name}`, async (t) => {
+      const vm = await scriptedVmFor(t, silent)
+      const edge = await routedEdgeFor(t, vm.port)
+      const socket = await edge.open(way)
+      socket.write(upgradeRequest(HOST))
+      await until(() => vm.requests.length === 1, 'the VM sees the upgrade')
+      await new Promise((resolve) => socket.write('early bytes of a WebSocket', resolve))
+      leave(socket)
+      await checkClosed(vm, edge)
+      t.match(edge.accessLog, [{ close_reason: 'client_gone' }])
+      t.notMatch(vm.received[0], /early/)
+    })
+  }
+}
+
+const WEBSOCKET = {
+  ':method': 'CONNECT',
+  ':protocol': 'websocket',
+  ':scheme': 'https',
+  ':path': '/',
+  ':authority': HOST,
+  'sec-websocket-version': '13',
+}
+
+t.test("the VM's connection is closed when a client resets its stream over HTTP/2", async (t) => {
+  const vm = await scriptedVmFor(t, silent)
+  const edge = await routedEdgeFor(t, vm.port)
+  const call = h2Call(await edge.openH2(), WEBSOCKET, { hasBody: true })
+  await until(() => vm.requests.length === 1, 'the VM sees the upgrade')
+  call.stream.close(8)
+  await checkClosed(vm, edge)
+  t.pass('closed')
+})
+
+t.test("the VM's connection is closed when a client closes its session over HTTP/2", async (t) => {
+  const vm = await scriptedVmFor(t, silent)
+  const edge = await routedEdgeFor(t, vm.port)
+  const session = await edge.openH2()
+  h2Call(session, WEBSOCKET, { hasBody: true })
+  await until(() => vm.requests.length === 1, 'the VM sees the upgrade')
+  session.destroy()
+  await checkClosed(vm, edge)
+  t.pass('closed')
+})
+
+for (const side of ['client', 'VM'] as const) {
+  t.test(`when the ${side} is gone from an open WebSocket, the other side is closed`, async (t) => {
+    const vm = await scriptedVmFor(t, (socket, { head }) => {
+      socket.write(switchingProtocols(head))
+    })
+    const edge = await routedEdgeFor(t, vm.port)
+    const socket = await edge.open('plain')
+    let isOver = false
+    socket.on('close', () => {
+      isOver = true
+    })
+    socket.on('end', () => {
+      isOver = true
+    })
+    let text = ''
+    socket.on('data', (chunk) => {
+      text += chunk.toString('latin1')
+    })
+    socket.write(upgradeRequest(HOST))
+    await until(() => text.includes('101'), 'the switch')
+    if (side === 'client') socket.resetAndDestroy()
+    else vm.sockets[0]?.resetAndDestroy()
+    if (side === 'client') await checkClosed(vm, edge)
+    else await until(() => isOver, 'the client hears of it', DEADLINE_MS)
+    t.match(await accessLineFor(edge, 1), { status: 101 })
+  })
+}
