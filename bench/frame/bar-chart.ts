@@ -24,7 +24,7 @@ export interface Bar {
 const WIDTH = 800
 const MARGIN = 28
 const LABEL_WIDTH = 104
-const NOTE_WIDTH = 168
+const NOTE_WIDTH = 232
 const HEAD_HEIGHT = 84
 const GROUP_HEAD_HEIGHT = 30
 const GROUP_GAP = 20

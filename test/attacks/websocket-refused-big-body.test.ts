@@ -70,7 +70,7 @@ for (const way of ['plain', 'tls'] as const) {
       bytes += chunk.length
     })
     socket.write(upgradeRequest(HOST))
-    await until(() => bytes >= BODY_BYTES, `${BODY_BYTES} bytes`, 60_000)
+    await until(() => bytes >= BODY_BYTES, `${BODY_BYTES} bytes`, 20_000)
     t.equal(feed.taken, BODY_BYTES)
   })
 }

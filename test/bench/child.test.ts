@@ -1,6 +1,6 @@
 /** A child runs on its core, and it ends with its owner. */
 
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { type ChildSettings, startChild } from '../../bench/frame/child.ts'
@@ -29,6 +29,13 @@ async function settingsFor(folder: string, script: string): Promise<ChildSetting
   }
 }
 
+/** What the child said in square brackets, once it has. */
+async function saidPids({ outputFile }: ChildSettings): Promise<number[]> {
+  const read = () => (existsSync(outputFile) ? readFileSync(outputFile, 'utf8') : '')
+  await until(() => read().includes(']'), 'the child tells its pids')
+  return JSON.parse(/\[.*\]/.exec(read())?.[0] ?? '')
+}
+
 function isRunning(pid: number): boolean {
   try {
     // A zombie that nobody has waited for is no running process.
@@ -41,8 +48,8 @@ function isRunning(pid: number): boolean {
 t.test('runs on its core alone, and ends with all its processes', async (t) => {
   const settings = await settingsFor(t.testdir(), SERVER)
   const child = await startChild(settings)
-  const said = await until(() => /\[.*\]/.exec(readFileSync(settings.outputFile, 'utf8')), 'the pids')
-  const pids: number[] = JSON.parse(said[0])
+  t.teardown(() => child[Symbol.asyncDispose]())
+  const pids = await saidPids(settings)
   t.equal(pids.length, 2)
   for (const pid of pids)
     t.match(readFileSync(`/proc/${pid}/status`, 'utf8'), /^Cpus_allowed_list:\s+0$/m, 'its core')
@@ -61,13 +68,11 @@ t.test('tells what a child said that ended at once', async (t) => {
 
 t.test('ends a child that was still starting when the run was interrupted', async (t) => {
   const abort = new AbortController()
-  const settings = await settingsFor(
-    t.testdir(),
-    'console.log(`[${process.pid}]`); setInterval(() => {}, 1000)',
-  )
-  const starting = startChild({ ...settings, signal: abort.signal })
-  const said = await until(() => /\[(\d+)\]/.exec(readFileSync(settings.outputFile, 'utf8')), 'the pid')
+  const script = 'console.log(JSON.stringify([process.pid])); setInterval(() => {}, 1000)'
+  const settings = { ...(await settingsFor(t.testdir(), script)), signal: abort.signal }
+  const starting = startChild(settings)
+  const [pid = 0] = await saidPids(settings)
   abort.abort()
   await t.rejects(starting, { name: 'AbortError' })
-  t.notOk(isRunning(Number(said[1])))
+  t.notOk(isRunning(pid))
 })

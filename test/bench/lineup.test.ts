@@ -22,6 +22,7 @@ t.test('each proxy answers in each scenario, logs and sets its fields; none is l
   const programs = await loadPrograms()
   const childrenBefore = findTree(process.pid).length
   const lineup = await startLineup({ programs, folder: t.testdir(), signal })
+  t.teardown(() => lineup[Symbol.asyncDispose]())
   t.same(
     lineup.proxies.map(({ name }) => name),
     ['nginx', 'HAProxy', 'http-proxy-3', 'Landfall'],

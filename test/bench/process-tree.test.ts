@@ -35,9 +35,9 @@ t.test('picks a process with all its descendants', (t) => {
   t.end()
 })
 
-/** A shell whose child does `work`. */
+/** A shell whose child does `work`; when that has ended, the shell's process sleeps alone. */
 function shellFor(t: Test, work: string): number {
-  const shell = spawn('/bin/sh', ['-c', `/bin/sh -c '${work}' & wait; sleep 60`], { stdio: 'ignore' })
+  const shell = spawn('/bin/sh', ['-c', `/bin/sh -c '${work}'; exec sleep 60`], { stdio: 'ignore' })
   const { pid } = shell
   if (pid === undefined) throw new Error('no shell')
   t.teardown(async () => {
@@ -50,14 +50,14 @@ function shellFor(t: Test, work: string): number {
 t.test('counts the CPU time of a child that runs, and of one that has ended', async (t) => {
   const running = shellFor(t, 'while :; do :; done')
   await until(() => readTreeCpuMs(running) >= 50, 'the running child is counted')
-  const ended = shellFor(t, 'i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done')
-  await until(() => readTreeCpuMs(ended) > 0, 'the child is counted')
-  const isGone = () => findTree(ended).length === 2 && readTreeCpuMs(ended) > 0
-  await until(isGone, 'what it used is counted once it has ended and sleep has taken its place')
+  const ended = shellFor(t, 'i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done')
+  await until(() => findTree(ended).length === 2, 'the child has started')
+  await until(() => findTree(ended).length === 1, 'the child has ended')
+  t.ok(readTreeCpuMs(ended) >= 50, 'what it used is still counted')
 })
 
 t.test('kills what is left of a tree, but not a process that got the same pid later', async (t) => {
-  const pid = shellFor(t, 'sleep 60')
+  const pid = shellFor(t, 'sleep 60; true')
   await until(() => findTree(pid).length === 3, 'the child and its child run')
   const tree = findTree(pid)
   killRemaining(tree.map((stat) => ({ ...stat, startTicks: stat.startTicks - 1 })))

@@ -2,6 +2,7 @@
 
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
+import { constants } from 'node:http2'
 import type { Duplex } from 'node:stream'
 import t from 'tap'
 import { WebSocket } from 'ws'
@@ -74,6 +75,7 @@ t.test('close codes pass in both directions', async (t) => {
   const [first, second] = [await openWsOverH2(t, session), await openWsOverH2(t, session)]
   const closed = once(origin.sockets[0] ?? first.stream, 'close')
   first.send(CLOSE, closeWith(4001, 'enough'))
+  first.stream.end()
   t.same(await closed, [4001, Buffer.from('enough')])
   origin.sockets[1]?.close(4002, 'closed for today')
   await until(() => second.messages.length === 1, 'the close frame of the VM')
@@ -128,14 +130,28 @@ t.test('a client that cancels the stream takes the VM with it, and only that one
   await until(() => staying.messages.length === 1, 'the echo of the other')
 })
 
-t.test('a VM that breaks off resets the stream', async (t) => {
+t.test('a VM that is gone without a word ends the stream', async (t) => {
   const edge = await edgeFor(t)
   const origin = await wsOriginFor(t)
   await edge.route(HOST, origin.port)
   const session = await edge.h2(HOST)
   const socket = await openWsOverH2(t, session)
   origin.sockets[0]?.terminate()
+  await until(() => socket.stream.readableEnded, 'the client sees it', DEADLINE_MS)
+  t.same(socket.messages, [], 'no close frame is made up')
+  t.notOk(session.destroyed, 'the session goes on')
+})
+
+t.test('a VM that resets its connection resets the stream', async (t) => {
+  const edge = await edgeFor(t)
+  const origin = await wsOriginFor(t)
+  await edge.route(HOST, origin.port)
+  const session = await edge.h2(HOST)
+  const socket = await openWsOverH2(t, session)
+  origin.requests[0]?.socket.resetAndDestroy()
   await until(() => socket.stream.closed, 'the client sees it', DEADLINE_MS)
+  // RFC 8441 section 5.
+  t.equal(socket.stream.rstCode, constants.NGHTTP2_CANCEL)
   t.notOk(session.destroyed, 'the session goes on')
 })
 

@@ -38,7 +38,7 @@ const BODIES: readonly (readonly [
   ['chunks', '1|a|2|bc|0||', 'abc', [], ''],
   ['sizes in hex of both cases', 'a|0123456789|0B|0123456789a|0||', '01234567890123456789a', [], ''],
   ['zeros before the size', '000000000001|a|000||', 'a', [], ''],
-  ['data that looks like framing', '9|0||1|a|0|0||', '0\r\n\r\n1\r\na', [], ''],
+  ['data that looks like framing', '9|0||1|a|0||', '0\r\n\r\n1\r\na', [], ''],
   ['extensions', '1;a|x|1;a;b=c;d="e f\\"";g|y|0;h||', 'xy', [], ''],
   ['trailers', '0|A: b|c:|A: d||', '', ['A', 'b', 'c', '', 'A', 'd'], ''],
   ['what follows', '1|x|0||HTTP/1.1 200', 'x', [], 'HTTP/1.1 200'],
