@@ -1,21 +1,21 @@
 /** An exchange over HTTP/1.x, on Node's own server. */
 
-import { type IncomingMessage, ServerResponse } from 'node:http'
-import type { Socket } from 'node:net'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Duplex, Readable } from 'node:stream'
 import type { Authority } from './authority.ts'
 import type { ClientConnection } from './client-connection.ts'
 import type { BodyFraming, Exchange, ExchangeObserver, ExchangeRecord, HttpVersion } from './exchange.ts'
 import { type RequestFields, readRequestFields } from './request-fields.ts'
 import { requestIdFor } from './request-id.ts'
+import type { UpgradeSocket } from './upgrade-socket.ts'
 
 export interface H1Request {
   readonly request: IncomingMessage
   readonly response: ServerResponse
   readonly client: ClientConnection
   readonly expectsContinue?: boolean
-  /** Bytes that came behind an upgrade request; held back until the VM agreed to switch. */
-  readonly upgradeHead?: Buffer
+  /** The socket of a WebSocket handshake. */
+  readonly upgrade?: UpgradeSocket
 }
 
 /** A client that has its answer but still sends gets this long to notice before the connection is cut. */
@@ -41,13 +41,13 @@ export class H1Exchange implements Exchange {
   observer: ExchangeObserver | undefined
   readonly #request: IncomingMessage
   readonly #response: ServerResponse
-  readonly #upgradeHead: Buffer | undefined
+  readonly #upgrade: UpgradeSocket | undefined
   #hasDrainListener = false
 
-  constructor({ request, response, client, expectsContinue = false, upgradeHead }: H1Request) {
+  constructor({ request, response, client, expectsContinue = false, upgrade }: H1Request) {
     this.#request = request
     this.#response = response
-    this.#upgradeHead = upgradeHead
+    this.#upgrade = upgrade
     this.client = client
     this.version = versionOf(request.httpVersion)
     this.method = request.method ?? 'GET'
@@ -56,7 +56,7 @@ export class H1Exchange implements Exchange {
     this.fields = readRequestFields(this.rawHeaders)
     this.bodyFraming = bodyFramingOf(this.fields)
     this.expectsContinue = expectsContinue
-    this.isUpgrade = upgradeHead !== undefined
+    this.isUpgrade = upgrade !== undefined
     this.id = requestIdFor(client, this.rawHeaders)
     this.record = { startedAt: performance.now(), status: 0, bytesIn: 0, bytesOut: 0, retries: 0 }
   }
@@ -123,15 +123,12 @@ export class H1Exchange implements Exchange {
   }
 
   openTunnel(headers: readonly string[]): Duplex {
-    const { socket } = this.#request
+    if (this.#upgrade === undefined) throw new TypeError('only an upgrade request can become a tunnel')
     this.record.status = 101
-    this.#response.detachSocket(socket)
-    // A 'readable' listener would keep the tunnel's 'data' listener from ever being called.
-    socket.removeAllListeners('readable')
+    const socket = this.#upgrade.takeOver()
     let head = 'HTTP/1.1 101 Switching Protocols\r\n'
     for (let at = 0; at + 1 < headers.length; at += 2) head += `${headers[at]}: ${headers[at + 1]}\r\n`
     socket.write(`${head}connection: Upgrade\r\nupgrade: websocket\r\n\r\n`, 'latin1')
-    if (this.#upgradeHead !== undefined && this.#upgradeHead.length > 0) socket.unshift(this.#upgradeHead)
     return socket
   }
 
@@ -147,15 +144,6 @@ export class H1Exchange implements Exchange {
     timer.unref()
     socket.once('close', () => clearTimeout(timer))
   }
-}
-
-/** The response object that Node does not make for an upgrade request: refusals go out through it. */
-export function responseForUpgrade(request: IncomingMessage, socket: Socket): ServerResponse {
-  const response = new ServerResponse(request)
-  response.shouldKeepAlive = false
-  response.assignSocket(socket)
-  response.once('finish', () => socket.destroySoon())
-  return response
 }
 
 function versionOf(text: string): HttpVersion {

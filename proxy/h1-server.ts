@@ -6,8 +6,9 @@ import type { ClientConnection } from './client-connection.ts'
 import type { ClientRegistry } from './client-registry.ts'
 import { RelayError } from './errors.ts'
 import type { Exchange } from './exchange.ts'
-import { H1Exchange, type H1Request, responseForUpgrade } from './h1-exchange.ts'
+import { H1Exchange, type H1Request } from './h1-exchange.ts'
 import { rawRefusal } from './raw-refusal.ts'
+import { responseFor, UpgradeSocket } from './upgrade-socket.ts'
 
 export interface ServerDeps {
   readonly clients: ClientRegistry
@@ -20,7 +21,6 @@ export interface ServerDeps {
 
 export interface H1Settings {
   readonly headerBytes: number
-  readonly headerCount: number
   readonly headersMs: number
   readonly keepAliveMs: number
 }
@@ -45,9 +45,9 @@ export function h1Options(settings: H1Settings): ServerOptions {
 }
 
 /** Attaches the handlers to a plain or TLS server made with `h1Options`. */
-export function serveH1(server: Server, deps: ServerDeps, settings: H1Settings): void {
-  // Node cuts what is above the limit without a word; one more tells that there was more.
-  server.maxHeadersCount = settings.headerCount + 1
+export function serveH1(server: Server, deps: ServerDeps): void {
+  // Counted by checkRequest; Node's own limit would be told as one of bytes.
+  server.maxHeadersCount = 0
   Object.assign(server, { httpAllowHalfOpen: true })
   server.on('request', (request, response) => accept({ request, response }, deps))
   server.on('checkContinue', (request, response) =>
@@ -80,20 +80,13 @@ function acceptUpgrade(
 ): void {
   // Without a listener a reset would be an uncaught error; 'close' tells the exchange.
   socket.on('error', () => {})
-  watchForEnd(socket)
-  accept({ request, response: responseForUpgrade(request, socket), upgradeHead: head }, deps)
+  const upgrade = new UpgradeSocket(request, socket, head)
+  accept({ request, response: upgrade.response, upgrade }, deps)
 }
 
 function refuseConnect(request: IncomingMessage, socket: Socket, deps: ServerDeps): void {
   socket.on('error', () => {})
-  accept({ request, response: responseForUpgrade(request, socket) }, deps)
-}
-
-/** Keeps reading while nothing is consumed, so that a client that leaves before the VM answered is noticed. */
-function watchForEnd(socket: Socket): void {
-  socket.on('readable', () => {
-    if (socket.readableLength === 0) socket.read()
-  })
+  accept({ request, response: responseFor(request, socket) }, deps)
 }
 
 /** What llhttp says of a client that left in the middle of a body is no fault of syntax. */

@@ -16,7 +16,7 @@ export interface H2Request {
 }
 
 const NO_AUTHORITY: Authority = { text: '', host: '', port: undefined }
-const { NGHTTP2_NO_ERROR } = constants
+const { NGHTTP2_CANCEL, NGHTTP2_NO_ERROR } = constants
 
 export class H2Exchange implements Exchange {
   slot = -1
@@ -36,6 +36,7 @@ export class H2Exchange implements Exchange {
   observer: ExchangeObserver | undefined
   #trailers: readonly string[] = []
   #isHeadOnly = false
+  #isTunnel = false
 
   constructor({ stream, headers, rawHeaders, client }: H2Request) {
     this.stream = stream
@@ -117,13 +118,18 @@ export class H2Exchange implements Exchange {
 
   openTunnel(headers: readonly string[]): Duplex {
     this.record.status = 200
-    this.stream.respond([':status', '200', ...headers])
+    this.#isTunnel = true
+    this.stream.respond([':status', '200', ...headers], { waitForTrailers: true })
+    this.stream.once('wantTrailers', () => this.#sendTrailers([]))
     return this.stream
   }
 
   /** Not `close`: that ends the writable side first, and END_STREAM makes a cut answer look complete. */
   abort(): void {
-    if (!this.stream.destroyed) this.stream.destroy(new Error('answer cut short'))
+    if (this.stream.destroyed) return
+    // RFC 8441 section 5: the reset of a tunnel is CANCEL. Its writable side waits for trailers, so `close` is safe.
+    if (this.#isTunnel) this.stream.close(NGHTTP2_CANCEL)
+    else this.stream.destroy(new Error('answer cut short'))
   }
 
   /** Node ends the readable side of a stream that the client reset with CANCEL, as if the body were whole. */

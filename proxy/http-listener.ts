@@ -15,7 +15,7 @@ export interface HttpListenerSettings extends H1Settings {
 /** @throws Error with code EADDRINUSE and the like when the port cannot be had */
 export async function startHttpListener(deps: ServerDeps, settings: HttpListenerSettings): Promise<Listener> {
   const server = createServer(h1Options(settings))
-  serveH1(server, deps, settings)
+  serveH1(server, deps)
   server.on('connection', (socket) => deps.clients.admit(socket))
   server.listen({ host: settings.host, port: settings.port })
   await once(server, 'listening')

@@ -55,7 +55,7 @@ export async function startTlsListener(
     cert: certPem,
     key: keyPem,
   })
-  serveH1(server, deps, settings)
+  serveH1(server, deps)
   const h2 = createH2Sessions(deps, settings)
   chooseByAlpn(server, deps, (socket) => h2.accept(socket))
   server.on('connection', (socket) => deps.clients.admit(socket))

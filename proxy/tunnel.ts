@@ -75,8 +75,13 @@ class Tunnel implements Watched, Disposable {
 
   /** Cuts both sides. */
   [Symbol.dispose](): void {
-    this.#sides.client.destroy()
+    this.#sides.exchange.abort()
     this.#sides.upstream.destroy()
+  }
+
+  #cut(side: Duplex): void {
+    if (side === this.#sides.client) this.#sides.exchange.abort()
+    else side.destroy()
   }
 
   #copy(from: Duplex, to: Duplex, counter: 'bytesIn' | 'bytesOut'): void {
@@ -97,7 +102,7 @@ class Tunnel implements Watched, Disposable {
 
   /** A side that closed before it had ended and flushed takes the other side with it. */
   #closed(side: Duplex, other: Duplex): void {
-    if (!side.readableEnded || !side.writableFinished) other.destroy()
+    if (!side.readableEnded || !side.writableFinished) this.#cut(other)
     this.#open -= 1
     if (this.#open > 0) return
     const { exchange } = this.#sides

@@ -9,7 +9,7 @@ import { h2Exchange } from '../helpers/h2-client.ts'
 import { exchange, isWhole, parseAnswer } from '../helpers/raw-client.ts'
 import { HOST, routedEdgeFor } from '../helpers/routed-edge.ts'
 import { scriptedVmFor, VM_OK } from '../helpers/scripted-vm.ts'
-import { until } from '../helpers/until.ts'
+import { transcriptOf } from '../helpers/transcript.ts'
 
 const INTERIM =
   'HTTP/1.1 103 Early Hints\r\nlink: </a.css>; rel=preload\r\nlink: </b.js>; rel=preload\r\n\r\n' +
@@ -33,7 +33,7 @@ for (const way of ['plain', 'tls'] as const) {
       answers.map(({ status }) => status),
       [103, 102, 103, 199, 200],
     )
-    t.equal(answers[0]?.headers['link'], '</a.css>; rel=preload, </b.js>; rel=preload')
+    t.equal(answers[0]?.headers.link, '</a.css>; rel=preload, </b.js>; rel=preload')
     t.equal(answers[3]?.headers['x-odd'], '1')
     t.equal(answers.at(-1)?.body, 'ok')
   })
@@ -48,21 +48,19 @@ t.test('every interim answer passes, in order, over h2', async (t) => {
     answer.informed.map((fields) => fields[':status']),
     ['103', '102', '103', '199'],
   )
-  t.equal(answer.informed[0]?.['link'], '</a.css>; rel=preload, </b.js>; rel=preload')
+  t.equal(answer.informed[0]?.link, '</a.css>; rel=preload, </b.js>; rel=preload')
 })
 
 t.test('a hint reaches the client before the answer is there', async (t) => {
   const vm = await scriptedVmFor(t, 'HTTP/1.1 103 Early Hints\r\nlink: </a.css>\r\n\r\n')
   const edge = await routedEdgeFor(t, vm.port)
   const socket = await edge.open('plain')
-  let text = ''
-  socket.on('data', (chunk) => {
-    text += chunk.toString('latin1')
-  })
+  const got = transcriptOf(socket)
   socket.write(GET)
-  await until(() => text.includes('103'), 'the hint')
+  await got.has('103 Early Hints')
   vm.sockets[0]?.write(VM_OK)
-  await until(() => text.endsWith('ok'), 'the answer')
+  await got.has('\r\n\r\nok')
+  t.pass('both came')
 })
 
 t.test('an HTTP/1.0 client gets the answer alone', async (t) => {

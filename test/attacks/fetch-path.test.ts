@@ -10,6 +10,7 @@ import { h2Call, h2Exchange } from '../helpers/h2-client.ts'
 import { originFor } from '../helpers/origin.ts'
 import { HOST, routedEdgeFor } from '../helpers/routed-edge.ts'
 import { scriptedVmFor } from '../helpers/scripted-vm.ts'
+import { transcriptOf } from '../helpers/transcript.ts'
 import { until } from '../helpers/until.ts'
 
 const COOKIES = ['a=1; Path=/', 'b=2; Expires=Wed, 01 Jul 2026 00:00:00 GMT', 'c=3']
@@ -78,18 +79,17 @@ for (const value of ENVIRONMENTS) {
     })
 
     t.test('Expect: 100-continue works', async (t) => {
-      const origin = await originFor(t)
+      const origin = await originFor(t, (request, response) => {
+        request.on('data', (chunk) => response.end(chunk))
+      })
       const edge = await routedEdgeFor(t, origin.port)
       const socket = await edge.open('plain')
-      let text = ''
-      socket.on('data', (chunk) => {
-        text += chunk.toString('latin1')
-      })
+      const got = transcriptOf(socket)
       socket.write(`POST / HTTP/1.1\r\nHost: ${HOST}\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n`)
-      await until(() => text === 'HTTP/1.1 100 Continue\r\n\r\n', 'the go-ahead')
+      await got.has('HTTP/1.1 100 Continue\r\n\r\n')
       socket.write('hello')
-      await until(() => text.endsWith('\r\n\r\nhello'), 'the answer')
-      t.match(text, /HTTP\/1\.1 200 OK/)
+      await got.has('hello')
+      t.match(got.text, /HTTP\/1\.1 200 OK/)
     })
 
     t.test('a client that leaves ends the request at the VM', async (t) => {
@@ -106,6 +106,6 @@ for (const value of ENVIRONMENTS) {
 }
 
 function setVariable(value: string | undefined): void {
-  if (value === undefined) delete process.env['FORCE_FETCH_PATH']
-  else process.env['FORCE_FETCH_PATH'] = value
+  if (value === undefined) delete process.env.FORCE_FETCH_PATH
+  else process.env.FORCE_FETCH_PATH = value
 }

@@ -5,9 +5,10 @@
 
 import t from 'tap'
 import { h2Call } from '../helpers/h2-client.ts'
-import { type RawH2Answer, sendRawH2 } from '../helpers/h2-frames.ts'
-import { HOST, routedEdgeFor } from '../helpers/routed-edge.ts'
+import { encodeFields, FLAG, FRAME, H2Wire, requestFields } from '../helpers/h2-wire.ts'
+import { accessLineFor, HOST, routedEdgeFor } from '../helpers/routed-edge.ts'
 import { scriptedVmFor } from '../helpers/scripted-vm.ts'
+import { until } from '../helpers/until.ts'
 
 const TARGETS = [
   'http://[',
@@ -75,40 +76,21 @@ for (const target of ['[', `${HOST}:443`, `${HOST}:99999`, '*', '/']) {
   })
 }
 
-for (const path of ['http://[', 'x', '*', '/a b', '/a#b', '/caf\xc3\xa9', '']) {
-  t.test(`refuses the :path ${JSON.stringify(path)} and goes on`, async (t) => {
+const BAD_PSEUDO_FIELDS: readonly (readonly [string, string])[] = [
+  ...['http://[', 'x', '*', '/a b', '/a#b', '/caf\xc3\xa9', ''].map((path) => [':path', path] as const),
+  ...['[', `${HOST}:99999`, `x@${HOST}`, ''].map((authority) => [':authority', authority] as const),
+]
+
+for (const [name, value] of BAD_PSEUDO_FIELDS) {
+  t.test(`refuses the ${name} ${JSON.stringify(value)} and goes on`, async (t) => {
     const vm = await scriptedVmFor(t)
     const edge = await routedEdgeFor(t, vm.port)
-    const answer = await sendRawH2(await edge.dial(HOST, { alpn: ['h2'] }), [
-      [':method', 'GET'],
-      [':scheme', 'https'],
-      [':authority', HOST],
-      [':path', path],
-    ])
-    t.ok(isRefused(answer, edge.accessLog), JSON.stringify(answer))
-    t.same(vm.requests, [])
-    await edge.checkAlive()
-  })
-}
-
-/** By nghttp2 with a reset, or by the edge with a 400. */
-function isRefused(answer: RawH2Answer, accessLog: readonly Record<string, unknown>[]): boolean {
-  return answer.isAnswered
-    ? accessLog[0]?.['status'] === 400
-    : answer.resetCode !== undefined || answer.isGone
-}
-
-for (const authority of ['[', `${HOST}:99999`, `x@${HOST}`, '']) {
-  t.test(`refuses the :authority ${JSON.stringify(authority)} and goes on`, async (t) => {
-    const vm = await scriptedVmFor(t)
-    const edge = await routedEdgeFor(t, vm.port)
-    const answer = await sendRawH2(await edge.dial(HOST, { alpn: ['h2'] }), [
-      [':method', 'GET'],
-      [':scheme', 'https'],
-      [':authority', authority],
-      [':path', '/'],
-    ])
-    t.ok(isRefused(answer, edge.accessLog), JSON.stringify(answer))
+    const wire = await new H2Wire(await edge.dial(HOST, { alpn: ['h2'] })).start()
+    const block = encodeFields(requestFields(HOST, '/', [[name, value]]))
+    wire.send(FRAME.headers, FLAG.endHeaders + FLAG.endStream, 1, block)
+    await until(() => wire.isSettled(1), 'an answer or a reset')
+    // By nghttp2 with a reset, or by the edge with a 400.
+    if (wire.isAnswered(1)) t.match(await accessLineFor(edge, 1), { status: 400 })
     t.same(vm.requests, [])
     await edge.checkAlive()
   })

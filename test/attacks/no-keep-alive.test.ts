@@ -22,7 +22,10 @@ t.test('sequential requests of many clients share one connection to the VM', asy
     t.equal((await edge.send(GET)).status, 200)
     t.equal((await edge.send(GET, 'tls')).status, 200)
     t.equal((await h2Exchange(session, { ':path': '/', ':authority': HOST })).status, 200)
-    t.equal((await h2Exchange(session, { ':method': 'POST', ':path': '/', ':authority': HOST }, 'hi')).status, 200)
+    t.equal(
+      (await h2Exchange(session, { ':method': 'POST', ':path': '/', ':authority': HOST }, 'hi')).status,
+      200,
+    )
   }
   t.equal(vm.requests.length, 40)
   t.equal(vm.received.length, 1, 'one connection')
@@ -116,21 +119,28 @@ t.test('a GET is not sent again once a byte of its answer came', async (t) => {
   t.equal(vm.requests.length, 2)
 })
 
-t.test('a connection on which the VM said too much is closed, and nothing of it reaches the next client', async (t) => {
-  const vm = await rawOriginFor(t, (socket) => {
-    socket.write(`${VM_OK}HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\npoison`)
-  })
-  const edge = await routedEdgeFor(t, vm.port)
-  for (let sent = 0; sent < 5; sent += 1) t.match(await edge.send(GET), { status: 200, body: 'ok' })
-  t.equal(vm.received.length, 5)
-})
+t.test(
+  'a connection on which the VM said too much is closed, and nothing of it reaches the next client',
+  async (t) => {
+    const vm = await rawOriginFor(t, (socket) => {
+      socket.write(`${VM_OK}HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\npoison`)
+    })
+    const edge = await routedEdgeFor(t, vm.port)
+    for (let sent = 0; sent < 5; sent += 1) t.match(await edge.send(GET), { status: 200, body: 'ok' })
+    t.equal(vm.received.length, 5)
+  },
+)
 
 t.test('bytes that come on an idle connection close it', async (t) => {
   const vm = await scriptedVmFor(t)
   const edge = await routedEdgeFor(t, vm.port)
   await edge.send(GET)
   vm.sockets[0]?.write('HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\npoison')
-  await until(() => vm.sockets[0]?.readableEnded === true || vm.sockets[0]?.destroyed === true, 'closed', 2_000)
+  await until(
+    () => vm.sockets[0]?.readableEnded === true || vm.sockets[0]?.destroyed === true,
+    'closed',
+    2_000,
+  )
   t.match(await edge.send(GET), { status: 200, body: 'ok' })
   t.equal(vm.received.length, 2)
 })

@@ -56,7 +56,10 @@ t.test('lets a slow start be, until the grace is over', async (t) => {
   const fake = await bodyFor(t)
   await receive(fake, 1)
   t.equal(fake.body.findFault(fake.startedAt + GRACE_MS - 1_000), undefined)
-  t.match(fake.body.findFault(fake.startedAt + GRACE_MS + 1_000), { code: 'limit_slow_body', fault: { status: 408 } })
+  t.match(fake.body.findFault(fake.startedAt + GRACE_MS + 1_000), {
+    code: 'limit_slow_body',
+    fault: { status: 408 },
+  })
 })
 
 t.test('judges the average since the start', async (t) => {
@@ -92,15 +95,26 @@ t.test('starts the clock when the body may come, not when the head came', async 
   t.match(fake.body.findFault(performance.now() + 600), { code: 'limit_slow_body' })
 })
 
-// Time in which the VM took nothing is not the client's: an hour of it must not end a healthy upload.
-t.test('does not count the time in which the VM took nothing', async (t) => {
-  const fake = await bodyFor(t, { isUpstreamFull: true })
+/** A body that waits for an hour for a VM that takes nothing, and has just been told that the VM takes bytes again. */
+async function resumedBodyFor(t: Test, options: { readonly idleMs?: number }): Promise<Fake> {
+  const fake = await bodyFor(t, { ...options, isUpstreamFull: true })
   await receive(fake, 1_000)
-  const realNow = performance.now
+  const { now } = performance
   t.teardown(() => {
-    performance.now = realNow
+    performance.now = now
   })
-  performance.now = () => realNow.call(performance) + 3_600_000
+  performance.now = () => now.call(performance) + 3_600_000
   fake.body.resume()
+  return fake
+}
+
+t.test('gives the client its time again once the VM takes bytes again', async (t) => {
+  const fake = await resumedBodyFor(t, { idleMs: 500 })
+  t.equal(fake.body.findFault(performance.now() + 100), undefined)
+  t.match(fake.body.findFault(performance.now() + 600), { code: 'limit_slow_body' })
+})
+
+t.test('does not count the time in which the VM took nothing against the rate', async (t) => {
+  const fake = await resumedBodyFor(t, {})
   t.equal(fake.body.findFault(performance.now() + 1_000), undefined)
 })

@@ -6,7 +6,7 @@
 
 import t, { type Test } from 'tap'
 import { h2Call, h2Exchange } from '../helpers/h2-client.ts'
-import { HOST, type RoutedEdge, routedEdgeFor } from '../helpers/routed-edge.ts'
+import { EXTENDED_CONNECT, HOST, type RoutedEdge, routedEdgeFor } from '../helpers/routed-edge.ts'
 import {
   fieldLines,
   fieldOf,
@@ -80,9 +80,8 @@ const WAYS: Readonly<Record<string, Attack>> = {
   'a request over HTTP/2': async (edge, spelling) =>
     h2Exchange(await edge.openH2(), { ':path': '/', ':authority': HOST, ...forgedFields(spelling) }),
   'a WebSocket over HTTP/2': async (edge, spelling) => {
-    const websocket = { ':method': 'CONNECT', ':protocol': 'websocket', ':scheme': 'https' }
-    const head = { ...websocket, ':path': '/', ':authority': HOST, 'sec-websocket-version': '13' }
-    h2Call(await edge.openH2(), { ...head, ...forgedFields(spelling) }, { hasBody: true })
+    const head = { ...EXTENDED_CONNECT, ...forgedFields(spelling) }
+    h2Call(await edge.openH2(), head, { hasBody: true })
   },
 }
 

@@ -6,7 +6,7 @@
 import { once } from 'node:events'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import t from 'tap'
-import { fullBacklogFor } from '../helpers/full-backlog.ts'
+import { fullPortFor } from '../helpers/connect-faults.ts'
 import { h2Exchange } from '../helpers/h2-client.ts'
 import { accessLineFor, HOST, type RoutedEdge, routedEdgeFor } from '../helpers/routed-edge.ts'
 import { scriptedVmFor, upgradeRequest } from '../helpers/scripted-vm.ts'
@@ -80,19 +80,22 @@ for (const [name, { onRequest, status, code, token }] of Object.entries(FAULTS))
   })
 }
 
-t.test('a VM that falls silent in the middle of its answer is told from one that hangs up there', async (t) => {
-  let isSilent = true
-  const vm = await scriptedVmFor(t, (socket) => {
-    socket.write('HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\npart')
-    if (!isSilent) socket.end()
-  })
-  const edge = await routedEdgeFor(t, vm.port, SHORT)
-  await edge.send(`${GET}`)
-  t.match(await accessLineFor(edge, 1), { status: 200, error_code: 'upstream_idle' })
-  isSilent = false
-  await edge.send(`${GET}`)
-  t.match(await accessLineFor(edge, 2), { status: 200, error_code: 'upstream_incomplete' })
-})
+t.test(
+  'a VM that falls silent in the middle of its answer is told from one that hangs up there',
+  async (t) => {
+    let isSilent = true
+    const vm = await scriptedVmFor(t, (socket) => {
+      socket.write('HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\npart')
+      if (!isSilent) socket.end()
+    })
+    const edge = await routedEdgeFor(t, vm.port, SHORT)
+    await edge.send(`${GET}`)
+    t.match(await accessLineFor(edge, 1), { status: 200, error_code: 'upstream_idle' })
+    isSilent = false
+    await edge.send(`${GET}`)
+    t.match(await accessLineFor(edge, 2), { status: 200, error_code: 'upstream_incomplete' })
+  },
+)
 
 t.test('a port where nothing listens is reported as 502 connect_refused', async (t) => {
   const server = createServer().listen(0, '127.0.0.1')
@@ -108,8 +111,7 @@ t.test('a port where nothing listens is reported as 502 connect_refused', async 
 })
 
 t.test('a connection that is not made in time is reported as 504 connect_timeout', async (t) => {
-  const { port } = await fullBacklogFor(t)
-  const edge = await routedEdgeFor(t, port, SHORT)
+  const edge = await routedEdgeFor(t, await fullPortFor(t), SHORT)
   const answer = await edge.send(GET)
   t.equal(answer.status, 504)
   t.match(JSON.parse(answer.body), { code: 'connect_timeout' })

@@ -10,7 +10,7 @@ import { h2Call, h2Exchange } from '../helpers/h2-client.ts'
 import { originFor } from '../helpers/origin.ts'
 import { accessLineFor, HOST, routedEdgeFor } from '../helpers/routed-edge.ts'
 import { scriptedVmFor } from '../helpers/scripted-vm.ts'
-import { until } from '../helpers/until.ts'
+import { transcriptOf } from '../helpers/transcript.ts'
 
 const CHUNKED = `POST / HTTP/1.1\r\nHost: ${HOST}\r\nTransfer-Encoding: chunked\r\nTrailer: grpc-status, x-sum\r\n\r\n`
 const WITH_TRAILERS =
@@ -106,13 +106,10 @@ t.test('trailers that frame, route or authenticate stop at the edge in both dire
   const edge = await routedEdgeFor(t, vm.port)
   const ask = `${CHUNKED}2\r\nhi\r\n0\r\n${lines}`.replace('POST /', 'POST /x')
   const socket = await edge.open('plain')
-  let text = ''
-  socket.on('data', (chunk) => {
-    text += chunk.toString('latin1')
-  })
+  const got = transcriptOf(socket)
   socket.write(ask)
-  await until(() => text.includes('\r\n0\r\n') && text.endsWith('\r\n\r\n'), 'the last chunk')
-  t.match(text, /0\r\nx-sum: a\r\n\r\n$/i, 'to the client')
+  await got.has('\r\n0\r\nx-sum: a\r\n')
+  t.match(got.text, /0\r\nx-sum: a\r\n\r\n$/, 'to the client')
   t.match(vm.requests[0]?.body, /0\r\nx-sum: a\r\n\r\n$/i, 'to the VM')
 })
 

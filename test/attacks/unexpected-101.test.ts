@@ -7,7 +7,7 @@
 
 import t from 'tap'
 import { h2Call, h2Exchange } from '../helpers/h2-client.ts'
-import { accessLineFor, HOST, routedEdgeFor } from '../helpers/routed-edge.ts'
+import { accessLineFor, EXTENDED_CONNECT, HOST, routedEdgeFor } from '../helpers/routed-edge.ts'
 import { scriptedVmFor, switchingProtocols, upgradeRequest, VM_OK } from '../helpers/scripted-vm.ts'
 import { until } from '../helpers/until.ts'
 
@@ -63,18 +63,7 @@ for (const [name, answer] of Object.entries(WRONG_SWITCHES)) {
     const overH1 = await edge.send(upgradeRequest(HOST))
     t.equal(overH1.status, 502)
     t.match(JSON.parse(overH1.body), { code: 'upstream_upgrade' })
-    const call = h2Call(
-      await edge.openH2(),
-      {
-        ':method': 'CONNECT',
-        ':protocol': 'websocket',
-        ':scheme': 'https',
-        ':path': '/',
-        ':authority': HOST,
-        'sec-websocket-version': '13',
-      },
-      { hasBody: true },
-    )
+    const call = h2Call(await edge.openH2(), EXTENDED_CONNECT, { hasBody: true })
     await until(() => call.answer.body !== '' || call.stream.closed, 'an answer over HTTP/2')
     t.equal(call.answer.status, 502)
     await edge.checkAlive()

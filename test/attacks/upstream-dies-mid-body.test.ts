@@ -9,6 +9,7 @@ import t from 'tap'
 import { h2Call } from '../helpers/h2-client.ts'
 import { accessLineFor, HOST, routedEdgeFor } from '../helpers/routed-edge.ts'
 import { scriptedVmFor } from '../helpers/scripted-vm.ts'
+import { transcriptOf } from '../helpers/transcript.ts'
 import { until } from '../helpers/until.ts'
 
 const { NGHTTP2_NO_ERROR, NGHTTP2_PROTOCOL_ERROR } = constants
@@ -43,20 +44,11 @@ for (const over of ['plain', 'tls'] as const) {
       const vm = await scriptedVmFor(t, text)
       const edge = await routedEdgeFor(t, vm.port)
       const socket = await edge.open(over)
-      const got = { text: '', isClosed: false }
-      socket.on('data', (chunk) => {
-        got.text += chunk.toString('latin1')
-      })
-      socket.on('end', () => {
-        got.isClosed = true
-      })
-      socket.on('close', () => {
-        got.isClosed = true
-      })
+      const got = transcriptOf(socket)
       socket.write(`GET / HTTP/1.1\r\nHost: ${HOST}\r\n\r\n`)
-      await until(() => got.text.includes('part'), 'the first part of the body')
+      await got.has('part')
       vm.sockets.forEach(die)
-      await until(() => got.isClosed, 'the client hears of it', DEADLINE_MS)
+      await got.ends(DEADLINE_MS)
       t.notMatch(got.text, /\r\n0\r\n/, 'no last chunk that would make it look complete')
       t.match(await accessLineFor(edge, 1), {
         status: 200,

@@ -6,8 +6,15 @@
 import type { Socket } from 'node:net'
 import t from 'tap'
 import { h2Call } from '../helpers/h2-client.ts'
-import { accessLineFor, HOST, type RoutedEdge, routedEdgeFor } from '../helpers/routed-edge.ts'
+import {
+  accessLineFor,
+  EXTENDED_CONNECT,
+  HOST,
+  type RoutedEdge,
+  routedEdgeFor,
+} from '../helpers/routed-edge.ts'
 import { type ScriptedVm, scriptedVmFor, switchingProtocols, upgradeRequest } from '../helpers/scripted-vm.ts'
+import { transcriptOf } from '../helpers/transcript.ts'
 import { until } from '../helpers/until.ts'
 
 /** The issue says a second; the rest is the machine's. */
@@ -61,19 +68,10 @@ for (const way of ['plain', 'tls'] as const) {
   }
 }
 
-const WEBSOCKET = {
-  ':method': 'CONNECT',
-  ':protocol': 'websocket',
-  ':scheme': 'https',
-  ':path': '/',
-  ':authority': HOST,
-  'sec-websocket-version': '13',
-}
-
 t.test("the VM's connection is closed when a client resets its stream over HTTP/2", async (t) => {
   const vm = await scriptedVmFor(t, silent)
   const edge = await routedEdgeFor(t, vm.port)
-  const call = h2Call(await edge.openH2(), WEBSOCKET, { hasBody: true })
+  const call = h2Call(await edge.openH2(), EXTENDED_CONNECT, { hasBody: true })
   await until(() => vm.requests.length === 1, 'the VM sees the upgrade')
   call.stream.close(8)
   await checkClosed(vm, edge)
@@ -84,7 +82,7 @@ t.test("the VM's connection is closed when a client closes its session over HTTP
   const vm = await scriptedVmFor(t, silent)
   const edge = await routedEdgeFor(t, vm.port)
   const session = await edge.openH2()
-  h2Call(session, WEBSOCKET, { hasBody: true })
+  h2Call(session, EXTENDED_CONNECT, { hasBody: true })
   await until(() => vm.requests.length === 1, 'the VM sees the upgrade')
   session.destroy()
   await checkClosed(vm, edge)
@@ -98,23 +96,13 @@ for (const side of ['client', 'VM'] as const) {
     })
     const edge = await routedEdgeFor(t, vm.port)
     const socket = await edge.open('plain')
-    let isOver = false
-    socket.on('close', () => {
-      isOver = true
-    })
-    socket.on('end', () => {
-      isOver = true
-    })
-    let text = ''
-    socket.on('data', (chunk) => {
-      text += chunk.toString('latin1')
-    })
+    const got = transcriptOf(socket)
     socket.write(upgradeRequest(HOST))
-    await until(() => text.includes('101'), 'the switch')
+    await got.has('101')
     if (side === 'client') socket.resetAndDestroy()
     else vm.sockets[0]?.resetAndDestroy()
     if (side === 'client') await checkClosed(vm, edge)
-    else await until(() => isOver, 'the client hears of it', DEADLINE_MS)
+    else await got.ends(DEADLINE_MS)
     t.match(await accessLineFor(edge, 1), { status: 101 })
   })
 }

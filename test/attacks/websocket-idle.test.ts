@@ -7,7 +7,7 @@
 import t from 'tap'
 import { h2Call } from '../helpers/h2-client.ts'
 import { parseAnswer } from '../helpers/raw-client.ts'
-import { accessLineFor, HOST, routedEdgeFor } from '../helpers/routed-edge.ts'
+import { accessLineFor, EXTENDED_CONNECT, HOST, routedEdgeFor } from '../helpers/routed-edge.ts'
 import {
   fieldLines,
   fieldOf,
@@ -15,39 +15,27 @@ import {
   switchingProtocols,
   upgradeRequest,
 } from '../helpers/scripted-vm.ts'
+import { transcriptOf } from '../helpers/transcript.ts'
 import { until } from '../helpers/until.ts'
 
 const IDLE_MS = 700
 const IDLE = { LANDFALL_TUNNEL_IDLE_TIMEOUT_MS: String(IDLE_MS) }
-const WEBSOCKET = {
-  ':method': 'CONNECT',
-  ':protocol': 'websocket',
-  ':scheme': 'https',
-  ':path': '/',
-  ':authority': HOST,
-  'sec-websocket-version': '13',
-}
 
 for (const way of ['plain', 'tls'] as const) {
   t.test(`a silent tunnel ends after the idle limit over ${way}`, async (t) => {
     const vm = await scriptedVmFor(t, (socket, { head }) => void socket.write(switchingProtocols(head)))
     const edge = await routedEdgeFor(t, vm.port, IDLE)
     const socket = await edge.open(way)
-    const state = { text: '', isOver: false }
-    socket.on('data', (chunk) => {
-      state.text += chunk.toString('latin1')
-    })
-    for (const event of ['end', 'close']) {
-      socket.on(event, () => {
-        state.isOver = true
-      })
-    }
+    const got = transcriptOf(socket)
     socket.write(upgradeRequest(HOST))
-    await until(() => state.text.includes('101'), 'the switch')
+    await got.has('101')
     const startedAt = performance.now()
-    await until(() => state.isOver, 'the end of the tunnel', IDLE_MS + 3_000)
+    await got.ends(IDLE_MS + 3_000)
     t.ok(performance.now() - startedAt >= IDLE_MS - 50, 'not before the limit')
-    await until(() => vm.sockets[0]?.readableEnded === true || vm.sockets[0]?.destroyed === true, 'the VM hears')
+    await until(
+      () => vm.sockets[0]?.readableEnded === true || vm.sockets[0]?.destroyed === true,
+      'the VM hears',
+    )
     t.match(await accessLineFor(edge, 1), { status: 101, close_reason: 'tunnel_idle' })
   })
 }
@@ -56,10 +44,13 @@ t.test('a silent tunnel ends after the idle limit over HTTP/2, the session goes 
   const vm = await scriptedVmFor(t, (socket, { head }) => void socket.write(switchingProtocols(head)))
   const edge = await routedEdgeFor(t, vm.port, IDLE)
   const session = await edge.openH2()
-  const call = h2Call(session, WEBSOCKET, { hasBody: true })
+  const call = h2Call(session, EXTENDED_CONNECT, { hasBody: true })
   await until(() => call.answer.status === 200, 'the switch')
   await until(() => call.stream.closed, 'the end of the tunnel', IDLE_MS + 3_000)
-  await until(() => vm.sockets[0]?.readableEnded === true || vm.sockets[0]?.destroyed === true, 'the VM hears')
+  await until(
+    () => vm.sockets[0]?.readableEnded === true || vm.sockets[0]?.destroyed === true,
+    'the VM hears',
+  )
   t.match(await accessLineFor(edge, 1), { close_reason: 'tunnel_idle' })
   t.equal((await h2Call(session, { ':path': '/.landfall/errors', ':authority': HOST }).closed).status, 200)
 })
@@ -69,12 +60,9 @@ for (const speaker of ['client', 'VM'] as const) {
     const vm = await scriptedVmFor(t, (socket, { head }) => void socket.write(switchingProtocols(head)))
     const edge = await routedEdgeFor(t, vm.port, IDLE)
     const socket = await edge.open('plain')
-    let text = ''
-    socket.on('data', (chunk) => {
-      text += chunk.toString('latin1')
-    })
+    const got = transcriptOf(socket)
     socket.write(upgradeRequest(HOST))
-    await until(() => text.includes('101'), 'the switch')
+    await got.has('101')
     const startedAt = performance.now()
     let spokeAt = 0
     await until(() => {
@@ -98,12 +86,10 @@ t.test('the 101 is the edge’s own: end-to-end fields pass, hop-by-hop ones do 
   )
   const edge = await routedEdgeFor(t, vm.port)
   const socket = await edge.open('tls')
-  let text = ''
-  socket.on('data', (chunk) => {
-    text += chunk.toString('latin1')
-  })
+  const got = transcriptOf(socket)
   socket.write(upgradeRequest(HOST))
-  await until(() => text.endsWith('hello'), 'the switch and the first bytes')
+  await got.has('hello')
+  const { text } = got
   const { status, headers, body } = parseAnswer(text)
   t.match({ status, body }, { status: 101, body: 'hello' })
   t.match(headers, {
@@ -114,7 +100,7 @@ t.test('the 101 is the edge’s own: end-to-end fields pass, hop-by-hop ones do 
     'set-cookie': 'a=b',
     'x-request-id': /^[0-9a-f]{32}$/,
   })
-  t.equal(headers['connection']?.toLowerCase(), 'upgrade')
+  t.equal(headers.connection?.toLowerCase(), 'upgrade')
   for (const name of ['keep-alive', 'proxy-connection', 'te', 'x-inside']) t.notOk(name in headers, name)
   const names = fieldLines(text.slice(0, text.indexOf('\r\n\r\n'))).map(([name]) => name.toLowerCase())
   t.equal(new Set(names).size, names.length, 'no field twice')
@@ -128,7 +114,7 @@ t.test('the handshake of an HTTP/2 client is made anew for the VM and its answer
   const edge = await routedEdgeFor(t, vm.port)
   const call = h2Call(
     await edge.openH2(),
-    { ...WEBSOCKET, 'sec-websocket-protocol': 'chat' },
+    { ...EXTENDED_CONNECT, 'sec-websocket-protocol': 'chat' },
     { hasBody: true },
   )
   await until(() => call.answer.body === 'hello', 'the first bytes')

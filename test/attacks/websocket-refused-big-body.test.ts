@@ -8,7 +8,7 @@ import type { Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { h2Call } from '../helpers/h2-client.ts'
-import { HOST, routedEdgeFor } from '../helpers/routed-edge.ts'
+import { EXTENDED_CONNECT, HOST, routedEdgeFor } from '../helpers/routed-edge.ts'
 import { scriptedVmFor, upgradeRequest } from '../helpers/scripted-vm.ts'
 import { until } from '../helpers/until.ts'
 
@@ -79,9 +79,7 @@ t.test('a client that does not read holds the VM back over HTTP/2', async (t) =>
   const feed = { taken: 0 }
   const vm = await fedVmFor(t, feed)
   const edge = await routedEdgeFor(t, vm.port)
-  const websocket = { ':method': 'CONNECT', ':protocol': 'websocket', ':scheme': 'https' }
-  const head = { ...websocket, ':path': '/', ':authority': HOST, 'sec-websocket-version': '13' }
-  const call = h2Call(await edge.openH2(), head, { hasBody: true })
+  const call = h2Call(await edge.openH2(), EXTENDED_CONNECT, { hasBody: true })
   call.stream.pause()
   const taken = await stalledAt(feed)
   t.ok(taken < MOST_TAKEN_BYTES, `the edge took ${taken} bytes`)

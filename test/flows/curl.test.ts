@@ -13,7 +13,7 @@ for (const [option, version] of [
   ['--http1.1', '1.1'],
   ['--http2', '2'],
 ] as const) {
-  t.test(`curl ${option} gets the page, uploads, and follows from plain HTTP`, async (t) => {
+  t.test(`curl ${option} gets what it asks for and uploads, with and without waiting`, async (t) => {
     const landfall = await landfallFor(t)
     const page = await curl(t, landfall, [option, '-H', 'Accept: application/json'])
     t.equal(page.facts, `200 ${version} 0`)

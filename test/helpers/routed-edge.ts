@@ -9,6 +9,16 @@ import { until } from './until.ts'
 
 export const HOST = 'app.localhost'
 
+/** A WebSocket handshake over HTTP/2 (RFC 8441 section 5). */
+export const EXTENDED_CONNECT = {
+  ':method': 'CONNECT',
+  ':protocol': 'websocket',
+  ':scheme': 'https',
+  ':path': '/',
+  ':authority': HOST,
+  'sec-websocket-version': '13',
+} as const
+
 /** How an HTTP/1.1 client reaches the edge. */
 export type Way = 'plain' | 'tls'
 
@@ -47,7 +57,7 @@ async function checkAlive(edge: TestEdge): Promise<void> {
 }
 
 function describe({ message, fields }: TestEdge['logged'][number]): string {
-  return `${message}: ${String(fields['err'])}`
+  return `${message}: ${String(fields.err)}`
 }
 
 /** Waits until the access log has `count` lines and returns the last of them. */

@@ -1,0 +1,159 @@
+/** The metrics of an edge: what is counted, under which names, and that no client can make labels without end. */
+
+import t from 'tap'
+import { createMetrics, type Gauges } from '../../proxy/metrics.ts'
+import { type FakeRequest, fakeExchange } from './fake-exchange.ts'
+
+const GAUGES: Gauges = {
+  routes: () => 3,
+  routesRevision: () => 17,
+  routesAgeSeconds: () => 0.5,
+  clientConnections: () => 4,
+  upstreamConnections: () => 5,
+  tunnels: () => 2,
+  isDraining: () => 0,
+}
+
+function metricsOf(...requests: (FakeRequest & { readonly seconds?: number })[]) {
+  const metrics = createMetrics(GAUGES)
+  for (const request of requests) metrics.countExchange(fakeExchange(request), request.seconds ?? 0.01)
+  return metrics
+}
+
+/** The lines of one metric. */
+async function read({ registry }: ReturnType<typeof metricsOf>, name: string): Promise<string[]> {
+  const lines = (await registry.metrics()).split('\n')
+  return lines.filter((line) => line.startsWith(`${name}{`) || line.startsWith(`${name} `))
+}
+
+const OK: FakeRequest = { record: { status: 200 } }
+
+t.test('counts requests by status, method and protocol', async (t) => {
+  const metrics = metricsOf(
+    OK,
+    OK,
+    { ...OK, version: '2' },
+    { ...OK, version: '1.0' },
+    { record: { status: 502 } },
+    {
+      ...OK,
+      method: 'POST',
+    },
+  )
+  t.same((await read(metrics, 'edge_http_requests_total')).sort(), [
+    'edge_http_requests_total{code="200",method="GET",proto="h1"} 3',
+    'edge_http_requests_total{code="200",method="GET",proto="h2"} 1',
+    'edge_http_requests_total{code="200",method="POST",proto="h1"} 1',
+    'edge_http_requests_total{code="502",method="GET",proto="h1"} 1',
+  ])
+})
+
+t.test('counts the same however often somebody looks', async (t) => {
+  const metrics = metricsOf(OK)
+  await metrics.registry.metrics()
+  t.same(await read(metrics, 'edge_http_requests_total'), [
+    'edge_http_requests_total{code="200",method="GET",proto="h1"} 1',
+  ])
+})
+
+t.test('puts all methods that a client makes up under one label', async (t) => {
+  const methods = Array.from({ length: 1_000 }, (_, at) => `X${at}`)
+  const odd = ['get', 'GET ', '', '__proto__', 'constructor', 'a,b', 'a"b', 'a\nb', 'PROPFIND']
+  const metrics = metricsOf(...[...methods, ...odd].map((method) => ({ ...OK, method })))
+  t.same(await read(metrics, 'edge_http_requests_total'), [
+    'edge_http_requests_total{code="200",method="other",proto="h1"} 1009',
+  ])
+})
+
+t.test('has no label for hosts, paths or addresses', async (t) => {
+  const hosts = Array.from({ length: 50 }, (_, at) => ({
+    ...OK,
+    host: `h${at}.test`,
+    target: `/p${at}`,
+    client: { address: `192.0.2.${at}` },
+  }))
+  const text = await metricsOf(...hosts).registry.metrics()
+  t.notMatch(text, /h7\.test|\/p7|192\.0\.2/)
+})
+
+t.test('counts errors by code, those of bytes that were no request included', async (t) => {
+  const metrics = metricsOf({ record: { status: 404, errorCode: 'route_unknown' } }, OK)
+  metrics.countBadRequest('request_syntax')
+  metrics.countBadRequest('request_syntax')
+  t.same((await read(metrics, 'edge_errors_total')).sort(), [
+    'edge_errors_total{code="request_syntax"} 2',
+    'edge_errors_total{code="route_unknown"} 1',
+  ])
+})
+
+t.test('counts TLS handshakes by result and version', async (t) => {
+  const metrics = metricsOf()
+  metrics.countHandshake('ok', 'TLSv1.3')
+  metrics.countHandshake('ok', 'TLSv1.3')
+  metrics.countHandshake('ECONNRESET')
+  t.same((await read(metrics, 'edge_tls_handshakes_total')).sort(), [
+    'edge_tls_handshakes_total{result="ECONNRESET",version=""} 1',
+    'edge_tls_handshakes_total{result="ok",version="TLSv1.3"} 2',
+  ])
+})
+
+t.test('measures durations, and connecting only where there was a connection to make', async (t) => {
+  const metrics = metricsOf(
+    { ...OK, seconds: 0.02 },
+    { record: { status: 200, upstreamConnectMs: 30 }, seconds: 3 },
+  )
+  t.same(await read(metrics, 'edge_http_request_duration_seconds_count'), [
+    'edge_http_request_duration_seconds_count 2',
+  ])
+  t.same(await read(metrics, 'edge_http_request_duration_seconds_sum'), [
+    'edge_http_request_duration_seconds_sum 3.02',
+  ])
+  t.same(await read(metrics, 'edge_upstream_connect_seconds_sum'), ['edge_upstream_connect_seconds_sum 0.03'])
+  const buckets = await read(metrics, 'edge_http_request_duration_seconds_bucket')
+  t.ok(buckets.includes('edge_http_request_duration_seconds_bucket{le="0.025"} 1'), 'in seconds')
+})
+
+t.test('reads the gauges at the moment when somebody looks', async (t) => {
+  let routes = 1
+  const { registry } = createMetrics({ ...GAUGES, routes: () => routes, isDraining: () => 1 })
+  t.match(await registry.metrics(), /^edge_routes 1$/m)
+  routes = 2
+  const text = await registry.metrics()
+  t.match(text, /^edge_routes 2$/m)
+  for (const line of ['edge_routes_revision 17', 'edge_routes_age_seconds 0.5', 'edge_drain_state 1'])
+    t.ok(text.includes(`\n${line}\n`), line)
+})
+
+/** The metrics of facts/edge.md section 2 whose parts exist: no ACME, login, Redis or BGP yet. */
+const NAMES: readonly (readonly [name: string, type: string])[] = [
+  ['edge_http_requests_total', 'counter'],
+  ['edge_http_request_duration_seconds', 'histogram'],
+  ['edge_upstream_connect_seconds', 'histogram'],
+  ['edge_upstream_responses_total', 'counter'],
+  ['edge_errors_total', 'counter'],
+  ['edge_tls_handshakes_total', 'counter'],
+  ['edge_tls_handshake_seconds', 'histogram'],
+  ['edge_tunnels_open', 'gauge'],
+  ['edge_tunnel_bytes_total', 'counter'],
+  ['edge_routes', 'gauge'],
+  ['edge_routes_revision', 'gauge'],
+  ['edge_routes_age_seconds', 'gauge'],
+  ['edge_drain_state', 'gauge'],
+  ['edge_event_loop_lag_seconds', 'gauge'],
+  ['edge_sockets_open', 'gauge'],
+]
+
+t.test('has the names of facts/edge.md section 2', async (t) => {
+  const text = await metricsOf(OK).registry.metrics()
+  for (const [name, type] of NAMES) t.ok(text.includes(`\n# TYPE ${name} ${type}\n`), `${name}, a ${type}`)
+})
+
+t.test('tells client sockets from upstream sockets, and WebSockets from other tunnels', async (t) => {
+  const text = await metricsOf().registry.metrics()
+  for (const line of [
+    'edge_sockets_open{side="client"} 4',
+    'edge_sockets_open{side="upstream"} 5',
+    'edge_tunnels_open{kind="websocket"} 2',
+  ])
+    t.ok(text.includes(`\n${line}\n`), line)
+})
