@@ -35,13 +35,18 @@ const [command] = process.argv.slice(2)
 if (command === 'dev') await dev()
 else usage()
 
+/** Seconds, as in the access log. */
+function timestamp(): string {
+  return `,"ts":${Date.now() / 1_000}`
+}
+
 /** Runs until SIGINT or SIGTERM; a second signal does not wait for open requests. */
 async function dev(): Promise<void> {
   try {
     const config = loadConfig(process.env)
     const logDestination = destination(LOG_OPTIONS)
     process.once('exit', () => logDestination.flushSync())
-    const log = pino({ level: config.logLevel, base: null }, logDestination)
+    const log = pino({ level: config.logLevel, base: null, timestamp }, logDestination)
     await using started = new AsyncDisposableStack()
     const store = started.use(await openStore(config))
     started.use(await startHost(config, { store, log }))

@@ -1,6 +1,8 @@
 /** One JSON line per request; queries, cookies and tokens are left out because logs travel further than requests. */
 
+import type { ClientConnection } from './client-connection.ts'
 import type { Exchange } from './exchange.ts'
+import { clientAddress } from './forwarding.ts'
 
 /** Where lines go: pino's destination fits. */
 export interface LineWriter {
@@ -22,12 +24,12 @@ export function createAccessLog(
   return (exchange, durationSeconds) => {
     const { record } = exchange
     destination.write(
-      `{"level":${PINO_INFO},"time":${Date.now()},"logger":"access","request_id":${quote(exchange.id)},` +
+      `{"level":${PINO_INFO},"ts":${Date.now() / 1_000},"logger":"access","request_id":${quote(exchange.id)},` +
         `"request":${requestFacts(exchange)},"status":${record.status},"size":${record.bytesOut},` +
-        `"bytes_in":${record.bytesIn},"duration":${round(durationSeconds)}` +
-        text('vm', record.route?.vm) +
+        `"bytes_in":${record.bytesIn},"bytes_out":${record.bytesOut},"duration":${round(durationSeconds)}` +
+        text('vm_id', record.route?.vm) +
         upstreamFacts(exchange) +
-        text('tls', exchange.client.tls?.version) +
+        tlsFacts(exchange.client) +
         text('error_code', record.errorCode) +
         text('error_detail', record.errorDetail) +
         text('close_reason', record.closeReason) +
@@ -36,10 +38,11 @@ export function createAccessLog(
   }
 }
 
-function requestFacts({ client, version, method, authority, target, fields }: Exchange): string {
+function requestFacts(exchange: Exchange): string {
+  const { client, version, method, authority, target, fields } = exchange
   return (
-    `{"remote_ip":"${client.address}","proto":"${PROTOCOLS[version]}","method":${quote(method)},` +
-    `"host":${quote(authority.host)},"uri":${quote(withoutQuery(target))}${text('user_agent', fields.userAgent)}}`
+    `{"remote_ip":"${client.address}","client_ip":${quote(clientAddress(exchange))},"proto":"${PROTOCOLS[version]}","method":${quote(method)},` +
+    `"host":${quote(authority.host)},"uri":${quote(withoutSecrets(target))}${text('user_agent', fields.userAgent)}}`
   )
 }
 
@@ -51,6 +54,11 @@ function upstreamFacts({ record }: Exchange): string {
     `,"upstream":{"addr":"${address}","reused":${record.upstreamReused},"retries":${record.retries}` +
     `${milliseconds('connect_ms', record.upstreamConnectMs)}${milliseconds('ttfb_ms', record.upstreamFirstByteMs)}}`
   )
+}
+
+function tlsFacts({ tls }: ClientConnection): string {
+  if (tls === undefined) return ''
+  return `,"tls":{"version":"${tls.version}","cipher":"${tls.cipher}"${text('sni', tls.serverName)}}`
 }
 
 /** A member of an object, left out when there is nothing to say. */
@@ -66,9 +74,11 @@ function quote(value: string): string {
   return PLAIN.test(value) ? `"${value}"` : JSON.stringify(value)
 }
 
-function withoutQuery(target: string): string {
-  const at = target.indexOf('?')
-  return at < 0 ? target : target.slice(0, at)
+/** Queries and fragments carry tokens, and a whole URL may name a password. */
+function withoutSecrets(target: string): string {
+  const at = target.search(/[?#]/)
+  const path = at < 0 ? target : target.slice(0, at)
+  return path.startsWith('/') ? path : path.replace(/^([a-z][a-z0-9+.-]*:\/\/)[^/]*@/i, '$1')
 }
 
 /** Microseconds are enough. */

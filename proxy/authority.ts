@@ -14,7 +14,7 @@ export interface Authority {
 
 /** RFC 3986 section 3.2.2 without user info, percent-encoding and IP literals of the future. */
 const AUTHORITY =
-  /^([A-Za-z0-9_](?:[A-Za-z0-9._-]{0,252}[A-Za-z0-9_.])?|\[[0-9A-Fa-f:.]{2,45}\])(?::(\d{1,5}))?$/
+  /^([A-Za-z0-9_](?:[A-Za-z0-9._-]{0,252}[A-Za-z0-9_])?\.?|\[[0-9A-Fa-f:.]{2,45}\])(?::(\d{1,5}))?$/
 
 /** @throws RelayError request_host */
 export function parseAuthority(text: string): Authority {

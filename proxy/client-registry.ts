@@ -16,6 +16,9 @@ const HALF_CLOSE_GRACE_MS = 700
 export class ClientRegistry {
   readonly #clients = new WeakMap<Socket, ClientConnection>()
   readonly #sockets = new Set<Socket>()
+  /** `performance.now()` by peer: the TLS socket that comes later is another object than the accepted one. */
+  readonly #openedAt = new Map<string, number>()
+  readonly #connected = new Set<ClientConnection>()
   readonly #counter: ConnectionCounter
   readonly #trusted: BlockList
 
@@ -31,14 +34,31 @@ export class ClientRegistry {
   /** Counts a raw connection before any byte of it costs anything; false when it was refused. */
   admit(socket: Socket): boolean {
     if (!this.#counter.admit(socket)) return false
+    const peer = peerOf(socket)
     this.#sockets.add(socket)
-    socket.once('close', () => this.#sockets.delete(socket))
+    this.#openedAt.set(peer, performance.now())
+    socket.once('close', () => {
+      this.#sockets.delete(socket)
+      this.#openedAt.delete(peer)
+    })
     return true
   }
 
   /** The facts of the connection that a request came on; read once per connection. */
   clientOf(socket: Socket | TLSSocket): ClientConnection {
     return this.#clients.get(socket) ?? this.#remember(socket)
+  }
+
+  /** Milliseconds since the connection was accepted. */
+  ageMs(socket: Socket): number {
+    const now = performance.now()
+    return now - (this.#openedAt.get(peerOf(socket)) ?? now)
+  }
+
+  /** Lets every open exchange be the last on its connection. */
+  endConnections(): void {
+    for (const client of this.#connected)
+      for (const exchange of client.active.snapshot()) exchange.endConnection()
   }
 
   destroyAll(): void {
@@ -48,7 +68,9 @@ export class ClientRegistry {
   #remember(socket: Socket | TLSSocket): ClientConnection {
     const client = createClientConnection(socket, this.#trusted)
     this.#clients.set(socket, client)
+    this.#connected.add(client)
     socket.once('close', () => {
+      this.#connected.delete(client)
       for (const exchange of client.active.snapshot()) exchange.observer?.onClientGone()
     })
     socket.once('end', () => watchHalfClosed(socket, client))
@@ -58,6 +80,10 @@ export class ClientRegistry {
   #isTrusted(address: string): boolean {
     return this.#trusted.check(address, isIPv6(address) ? 'ipv6' : 'ipv4')
   }
+}
+
+function peerOf({ remoteAddress, remotePort }: Socket): string {
+  return `${remoteAddress} ${remotePort}`
 }
 
 /**

@@ -174,6 +174,7 @@ export const FAULTS = {
   },
   limit_upstream_connections: {
     ...limit(503, 'The edge has too many connections to this VM', 'Try again in a moment.'),
+    source: 'upstream',
     retryable: true,
     proxyStatus: 'connection_limit_reached',
   },

@@ -87,6 +87,8 @@ export interface Exchange extends Slotted {
   start(status: number, reason: string, headers: readonly string[], options: StartOptions): void
   /** Sends a head that waits to go out with the first bytes of the body. */
   flushHead(): void
+  /** The connection ends with this answer, whole. */
+  endConnection(): void
   /** The connection ends with this answer; what the client has sent behind the request is not read. */
   distrustConnection(): void
   /** Copies `chunk`, as `end` does. False means: wait for `onDrain`. */

@@ -75,6 +75,13 @@ function trustedFields(exchange: Exchange, via: string): string {
   )
 }
 
+/** The client as far as the edge can know it: the last address that a trusted proxy wrote, else the peer's. */
+export function clientAddress({ client, rawHeaders }: Exchange): string {
+  if (!client.isTrusted) return client.address
+  const last = findList(rawHeaders, 'x-forwarded-for')?.split(',').at(-1)?.trim()
+  return last === undefined || last === '' ? client.address : last
+}
+
 function appended({ rawHeaders }: Exchange, name: string, own: string): string {
   const list = findList(rawHeaders, name)
   return list === undefined ? own : `${list}, ${own}`

@@ -98,6 +98,12 @@ export class H1Exchange implements Exchange {
     this.#response.flushHeaders()
   }
 
+  /** A head that is out has promised to keep the connection, so its last byte ends it. */
+  endConnection(): void {
+    this.#response.shouldKeepAlive = false
+    if (this.headSent) this.#response.once('finish', () => this.#request.socket.destroySoon())
+  }
+
   distrustConnection(): void {
     this.client.isSpent = true
     this.#response.shouldKeepAlive = false

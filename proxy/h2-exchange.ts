@@ -96,6 +96,9 @@ export class H2Exchange implements Exchange {
   /** Heads are never held back over HTTP/2. */
   flushHead(): void {}
 
+  /** GOAWAY says it for the whole session. */
+  endConnection(): void {}
+
   /** Frames have lengths of their own, so one bad stream says nothing of the next. */
   distrustConnection(): void {}
 

@@ -16,6 +16,7 @@ export interface H2Settings {
 /** Four times the default of 64 KiB: one stream fills 100 Mbit/s at 20 ms; RFC 9113 section 6.9. */
 const STREAM_WINDOW_BYTES = 262_144
 const SESSION_WINDOW_BYTES = 1_048_576
+const CLOSE_GRACE_MS = 1_000
 /** Pseudo-header fields are counted as well. */
 const PSEUDO_FIELDS = 6
 
@@ -77,7 +78,7 @@ function serveSession(session: ServerHttp2Session, { client, deps, settings }: S
   session.on('error', () => {})
   let open = 0
   session.setTimeout(settings.keepAliveMs, () => {
-    if (open === 0) session.close()
+    if (open === 0) closeIdle(session)
   })
   session.on('stream', (stream, headers, _flags, rawHeaders) => {
     open += 1
@@ -90,4 +91,12 @@ function serveSession(session: ServerHttp2Session, { client, deps, settings }: S
     client.active.add(exchange)
     deps.handle(exchange)
   })
+}
+
+/** `close` waits for a stream whose header block never ends, so it gets a moment and no more. */
+function closeIdle(session: ServerHttp2Session): void {
+  session.close()
+  const timer = setTimeout(() => session.destroy(), CLOSE_GRACE_MS)
+  timer.unref()
+  session.once('close', () => clearTimeout(timer))
 }

@@ -1,5 +1,6 @@
 /** What Prometheus reads of an edge; the hot path only adds to plain counters, labels are made when somebody looks. */
 
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import type { Exchange } from './exchange.ts'
 
@@ -11,30 +12,34 @@ export interface Gauges {
   readonly clientConnections: () => number
   readonly upstreamConnections: () => number
   readonly tunnels: () => number
+  /** Bytes through tunnels so far, from clients and to them. */
+  readonly tunnelBytes: () => { readonly in: number; readonly out: number }
   readonly isDraining: () => number
+}
+
+export interface Handshake {
+  /** `ok`, or Node's error code. */
+  readonly result: string
+  readonly version?: string
+  readonly seconds?: number
 }
 
 export interface Metrics {
   readonly registry: Registry
   countExchange(exchange: Exchange, durationSeconds: number): void
-  countHandshake(result: string, version?: string): void
+  countHandshake(handshake: Handshake): void
   countBadRequest(code: string): void
 }
 
 const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120]
 /** Methods are the client's own text; what is not known would let it make labels without end. */
-const METHODS: ReadonlySet<string> = new Set([
-  'GET',
-  'HEAD',
-  'POST',
-  'PUT',
-  'PATCH',
-  'DELETE',
-  'OPTIONS',
-  'CONNECT',
-])
+const METHODS: ReadonlySet<string> = new Set('GET HEAD POST PUT PATCH DELETE OPTIONS CONNECT'.split(' '))
 
-type NameAndHelp = readonly [name: string, help: string]
+interface Described {
+  readonly name: string
+  readonly help: string
+  readonly labelNames?: readonly string[]
+}
 
 /** Counts by a few labels, kept as one map entry each. */
 class Tally {
@@ -48,35 +53,65 @@ class Tally {
 export function createMetrics(gauges: Gauges): Metrics {
   const registry = new Registry()
   collectDefaultMetrics({ register: registry })
-  const requests = tallied(
-    registry,
-    ['edge_http_requests_total', 'Requests by status, method and protocol'],
-    ['code', 'method', 'proto'],
-  )
-  const errors = tallied(registry, ['edge_errors_total', 'Errors by stable code'], ['code'])
-  const handshakes = tallied(registry, ['edge_tls_handshakes_total', 'TLS handshakes'], ['result', 'version'])
-  const duration = histogram(registry, [
-    'edge_http_request_duration_seconds',
-    'From the request head to the end of the answer',
-  ])
-  const connect = histogram(registry, ['edge_upstream_connect_seconds', 'Time to connect to an upstream'])
   registerGauges(registry, gauges)
+  registerTunnelBytes(registry, gauges)
+  registerLag(registry)
+  const counters = createCounters(registry)
   return {
     registry,
-    countExchange({ record, method, version }, durationSeconds) {
-      requests.add(
-        `${record.status},${METHODS.has(method) ? method : 'other'},${version === '2' ? 'h2' : 'h1'}`,
-      )
-      duration.observe(durationSeconds)
-      if (record.upstreamConnectMs !== undefined) connect.observe(record.upstreamConnectMs / 1_000)
-      if (record.errorCode !== undefined) errors.add(record.errorCode)
+    countExchange: (exchange, durationSeconds) => countExchange(counters, exchange, durationSeconds),
+    countHandshake({ result, version = '', seconds }) {
+      counters.handshakes.add(`${result},${version}`)
+      if (seconds !== undefined) counters.handshakeSeconds.observe(seconds)
     },
-    countHandshake: (result, version = '') => handshakes.add(`${result},${version}`),
-    countBadRequest: (code) => errors.add(code),
+    countBadRequest: (code) => counters.errors.add(code),
   }
 }
 
-function tallied(registry: Registry, [name, help]: NameAndHelp, labelNames: readonly string[]): Tally {
+type Counters = ReturnType<typeof createCounters>
+
+function createCounters(registry: Registry) {
+  const tally = (name: string, help: string, labelNames: readonly string[]) =>
+    tallied(registry, { name, help, labelNames })
+  const histogram = (name: string, help: string) =>
+    new Histogram({ name, help, buckets: SECONDS, registers: [registry] })
+  return {
+    requests: tally('edge_http_requests_total', 'Requests by status, method and protocol', [
+      'code',
+      'method',
+      'proto',
+    ]),
+    responses: tally('edge_upstream_responses_total', 'Responses of upstreams by status', ['code']),
+    errors: tally('edge_errors_total', 'Errors by stable code', ['code']),
+    handshakes: tally('edge_tls_handshakes_total', 'TLS handshakes', ['result', 'version']),
+    handshakeSeconds: histogram(
+      'edge_tls_handshake_seconds',
+      'From the accepted connection to the end of the handshake',
+    ),
+    duration: histogram(
+      'edge_http_request_duration_seconds',
+      'From the request head to the end of the answer',
+    ),
+    connect: histogram('edge_upstream_connect_seconds', 'Time to connect to an upstream'),
+  }
+}
+
+function countExchange(
+  counters: Counters,
+  { record, method, version }: Exchange,
+  durationSeconds: number,
+): void {
+  const { status, upstreamConnectMs, upstreamFirstByteMs, errorCode } = record
+  counters.requests.add(
+    `${status},${METHODS.has(method) ? method : 'other'},${version === '2' ? 'h2' : 'h1'}`,
+  )
+  counters.duration.observe(durationSeconds)
+  if (upstreamConnectMs !== undefined) counters.connect.observe(upstreamConnectMs / 1_000)
+  if (upstreamFirstByteMs !== undefined) counters.responses.add(String(status))
+  if (errorCode !== undefined) counters.errors.add(errorCode)
+}
+
+function tallied(registry: Registry, { name, help, labelNames = [] }: Described): Tally {
   const tally = new Tally()
   new Counter({
     name,
@@ -94,31 +129,63 @@ function tallied(registry: Registry, [name, help]: NameAndHelp, labelNames: read
   return tally
 }
 
-function histogram(registry: Registry, [name, help]: NameAndHelp): Histogram {
-  return new Histogram({ name, help, buckets: SECONDS, registers: [registry] })
-}
-
 function registerGauges(registry: Registry, gauges: Gauges): void {
-  gauge(registry, ['edge_routes', 'Routes in memory'], gauges.routes)
-  gauge(registry, ['edge_routes_revision', 'Revision of the newest route in memory'], gauges.routesRevision)
-  gauge(
-    registry,
-    ['edge_routes_age_seconds', 'Time since the route table last heard from the store'],
-    gauges.routesAgeSeconds,
-  )
-  gauge(registry, ['edge_client_connections', 'Open client connections'], gauges.clientConnections)
-  gauge(registry, ['edge_upstream_connections', 'Open upstream connections'], gauges.upstreamConnections)
-  gauge(registry, ['edge_tunnels_open', 'Open WebSockets'], gauges.tunnels)
-  gauge(registry, ['edge_drain_state', '1 while the edge is going away'], gauges.isDraining)
+  const gauge = (name: string, help: string, read: () => number) =>
+    labelled(registry, { name, help }, () => [[{}, read()]])
+  gauge('edge_routes', 'Routes in memory', gauges.routes)
+  gauge('edge_routes_revision', 'Revision of the newest route in memory', gauges.routesRevision)
+  gauge('edge_routes_age_seconds', 'Time since the route table lost the store', gauges.routesAgeSeconds)
+  gauge('edge_drain_state', '1 while the edge is going away', gauges.isDraining)
+  const sockets = { name: 'edge_sockets_open', help: 'Open connections', labelNames: ['side'] }
+  labelled(registry, sockets, () => [
+    [{ side: 'client' }, gauges.clientConnections()],
+    [{ side: 'upstream' }, gauges.upstreamConnections()],
+  ])
+  const tunnels = { name: 'edge_tunnels_open', help: 'Open tunnels', labelNames: ['kind'] }
+  labelled(registry, tunnels, () => [[{ kind: 'websocket' }, gauges.tunnels()]])
 }
 
-function gauge(registry: Registry, [name, help]: NameAndHelp, read: () => number): void {
+function labelled(
+  registry: Registry,
+  described: Described,
+  read: () => [Record<string, string>, number][],
+): void {
+  const { name, help, labelNames = [] } = described
   new Gauge({
     name,
     help,
+    labelNames: [...labelNames],
     registers: [registry],
     collect() {
-      this.set(read())
+      for (const [labels, value] of read()) this.set(labels, value)
+    },
+  })
+}
+
+function registerTunnelBytes(registry: Registry, { tunnelBytes }: Gauges): void {
+  new Counter({
+    name: 'edge_tunnel_bytes_total',
+    help: 'Bytes through tunnels, from clients (in) and to them (out)',
+    labelNames: ['kind', 'dir'],
+    registers: [registry],
+    collect() {
+      this.reset()
+      this.inc({ kind: 'websocket', dir: 'in' }, tunnelBytes().in)
+      this.inc({ kind: 'websocket', dir: 'out' }, tunnelBytes().out)
+    },
+  })
+}
+
+/** How long a turn of the event loop takes at the moment of looking. */
+function registerLag(registry: Registry): void {
+  new Gauge({
+    name: 'edge_event_loop_lag_seconds',
+    help: 'Wait for the next turn of the event loop',
+    registers: [registry],
+    async collect() {
+      const askedAt = performance.now()
+      await nextTurn()
+      this.set((performance.now() - askedAt) / 1_000)
     },
   })
 }

@@ -103,8 +103,9 @@ function createCore(deps: ProxyDeps, settings: ProxySettings, started: AsyncDisp
   deadlines.add(pool)
   const clients = new ClientRegistry(limits)
   const tunnels = new Set<Disposable>()
+  const tunnelBytes = { in: 0, out: 0 }
   const drainState = { isDraining: false }
-  const metrics = createMetrics(gaugesOf(deps, { clients, pool, tunnels, drainState }))
+  const metrics = createMetrics(gaugesOf(deps, { clients, pool, tunnels, tunnelBytes, drainState }))
   const settle = createSettle(
     metrics,
     settings.listen.accessLog === 'on' ? createAccessLog(deps.accessLog) : () => {},
@@ -117,6 +118,7 @@ function createCore(deps: ProxyDeps, settings: ProxySettings, started: AsyncDisp
     pool,
     deadlines,
     tunnels,
+    tunnelBytes,
     refuse,
     settle,
   })
@@ -147,10 +149,11 @@ interface GaugeSources {
   readonly clients: ClientRegistry
   readonly pool: UpstreamPool
   readonly tunnels: ReadonlySet<Disposable>
+  readonly tunnelBytes: { readonly in: number; readonly out: number }
   readonly drainState: { readonly isDraining: boolean }
 }
 
-function gaugesOf({ routes }: ProxyDeps, { clients, pool, tunnels, drainState }: GaugeSources) {
+function gaugesOf({ routes }: ProxyDeps, { clients, pool, tunnels, tunnelBytes, drainState }: GaugeSources) {
   return {
     routes: () => routes.size,
     routesRevision: () => routes.revision,
@@ -158,6 +161,7 @@ function gaugesOf({ routes }: ProxyDeps, { clients, pool, tunnels, drainState }:
     clientConnections: () => clients.openConnections,
     upstreamConnections: () => pool.openConnections,
     tunnels: () => tunnels.size,
+    tunnelBytes: () => tunnelBytes,
     isDraining: () => Number(drainState.isDraining),
   }
 }
@@ -188,6 +192,7 @@ async function drain(
   drainMs: number,
 ): Promise<void> {
   drainState.isDraining = true
+  clients.endConnections()
   for (const listener of listeners) listener.stopAccepting()
   const deadline = performance.now() + drainMs
   while (clients.openConnections > 0 && performance.now() < deadline) await delay(DRAIN_POLL_MS)

@@ -23,6 +23,7 @@ export class RequestBody {
   #connection: UpstreamConnection | undefined
   #state: State = 'unread'
   #isUpstreamFull = false
+  #stalledAt = 0
   #continueTimer: NodeJS.Timeout | undefined
   #startedAt = 0
   /** Body bytes taken from the client: once above 0 the request cannot be sent a second time. */
@@ -45,7 +46,7 @@ export class RequestBody {
   connect(connection: UpstreamConnection): void {
     if (this.#state === 'ended') return
     this.#connection = connection
-    this.#isUpstreamFull = false
+    this.#endStall()
     if (!this.#exchange.expectsContinue) this.#read()
     else this.#continueTimer ??= setTimeout(() => this.allow(), CONTINUE_WAIT_MS)
   }
@@ -67,7 +68,7 @@ export class RequestBody {
 
   /** The upstream takes bytes again. */
   resume(): void {
-    this.#isUpstreamFull = false
+    this.#endStall()
     if (this.#state === 'flowing') this.#exchange.body.resume()
   }
 
@@ -88,6 +89,14 @@ export class RequestBody {
     return isTooSlow || now - this.progressAt > times.bodyIdleMs
       ? new RelayError('limit_slow_body')
       : undefined
+  }
+
+  /** The time in which the upstream took nothing is not the client's. */
+  #endStall(): void {
+    if (!this.#isUpstreamFull) return
+    this.#isUpstreamFull = false
+    this.progressAt = performance.now()
+    this.#startedAt += this.progressAt - this.#stalledAt
   }
 
   #read(): void {
@@ -115,6 +124,7 @@ export class RequestBody {
     this.progressAt = performance.now()
     if (this.#send(connection, chunk)) return
     this.#isUpstreamFull = true
+    this.#stalledAt = this.progressAt
     body.pause()
   }
 

@@ -7,6 +7,7 @@ import type { AddressInfo } from 'node:net'
 import type { SecureContext, TLSSocket } from 'node:tls'
 import { type H1Settings, h1Options, type ServerDeps, serveH1 } from './h1-server.ts'
 import { createH2Sessions, type H2Settings } from './h2-server.ts'
+import type { Handshake } from './metrics.ts'
 
 export interface TlsListenerDeps extends ServerDeps {
   readonly certificates: {
@@ -14,7 +15,7 @@ export interface TlsListenerDeps extends ServerDeps {
     /** For clients that send no server name. */
     defaultPem(): Promise<{ readonly certPem: string; readonly keyPem: string }>
   }
-  readonly reportHandshake: (result: string, version?: string) => void
+  readonly reportHandshake: (handshake: Handshake) => void
 }
 
 export interface TlsListenerSettings extends H1Settings, H2Settings {
@@ -59,7 +60,9 @@ export async function startTlsListener(
   const h2 = createH2Sessions(deps, settings)
   chooseByAlpn(server, deps, (socket) => h2.accept(socket))
   server.on('connection', (socket) => deps.clients.admit(socket))
-  server.on('tlsClientError', (error: NodeJS.ErrnoException) => deps.reportHandshake(error.code ?? 'failed'))
+  server.on('tlsClientError', (error: NodeJS.ErrnoException) =>
+    deps.reportHandshake({ result: error.code ?? 'failed' }),
+  )
   server.listen({ host: settings.host, port: settings.port })
   await once(server, 'listening')
   return listenerOf(server, () => h2.drain())
@@ -89,7 +92,8 @@ function chooseByAlpn(server: Server, deps: TlsListenerDeps, acceptH2: (socket: 
   if (acceptH1 === undefined) throw new Error('node:https has no listener for secureConnection')
   server.removeAllListeners('secureConnection')
   server.on('secureConnection', (socket: TLSSocket) => {
-    deps.reportHandshake('ok', socket.getProtocol() ?? '')
+    const seconds = deps.clients.ageMs(socket) / 1_000
+    deps.reportHandshake({ result: 'ok', version: socket.getProtocol() ?? '', seconds })
     if (socket.alpnProtocol === 'h2') acceptH2(socket)
     else acceptH1.call(server, socket)
   })

@@ -11,6 +11,8 @@ export interface TunnelDeps {
   readonly times: { readonly tunnelIdleMs: number }
   readonly edgeName: string
   readonly tunnels: Set<Disposable>
+  /** Bytes through all tunnels, from clients and to them. */
+  readonly tunnelBytes: { in: number; out: number }
   readonly settle: (exchange: Exchange) => void
 }
 
@@ -89,6 +91,7 @@ class Tunnel implements Watched, Disposable {
     from.on('data', (chunk: Buffer) => {
       this.#progressAt = performance.now()
       record[counter] += chunk.length
+      this.#deps.tunnelBytes[counter === 'bytesIn' ? 'in' : 'out'] += chunk.length
       if (!to.write(chunk)) from.pause()
     })
     from.on('end', () => to.end())

@@ -30,7 +30,7 @@ async function listenerFor(t: Test, contextFor: (name: string | undefined) => Pr
       edgeName: 'test',
       drain: { isDraining: false },
       certificates: { contextFor, defaultPem: () => ca.issue(['localhost']) },
-      reportHandshake: (result) => results.push(result),
+      reportHandshake: ({ result }) => results.push(result),
     },
     { ...LIMITS, host: '127.0.0.1', port: 0, headersMs: 500, keepAliveMs: 1_000 },
   )

@@ -8,7 +8,7 @@ import type { Socket } from 'node:net'
 import { connect } from 'node:net'
 import t, { type Test } from 'tap'
 import { APP, type AttackedEdge, attackedEdgeFor, isOver, serves } from '../helpers/attacked-edge.ts'
-import { gaugeOf } from '../helpers/edge-gauges.ts'
+import { openSockets } from '../helpers/edge-gauges.ts'
 import { encodeFields, FLAG, FRAME, H2Wire, requestFields } from '../helpers/h2-wire.ts'
 import { rawOriginFor } from '../helpers/origin.ts'
 import { exchange, isWhole } from '../helpers/raw-client.ts'
@@ -47,7 +47,7 @@ t.test('closes connections above the limit of a client at once, on both ports to
     [...plain, ...tls].some((socket) => socket.destroyed),
     'the first three stay',
   )
-  t.equal(await gaugeOf(edge, 'edge_client_connections'), 3)
+  t.equal((await openSockets(edge)).clients, 3)
 })
 
 t.test('serves another client although one has all of its connections', async (t) => {
@@ -69,7 +69,7 @@ t.test('takes a new connection once an old one is closed, however often', async 
       if (at % 2 === 0) socket.resetAndDestroy()
       else socket.end()
     }
-    await until(async () => (await gaugeOf(edge, 'edge_client_connections')) === 0, 'all connections closed')
+    await until(async () => (await openSockets(edge)).clients === 0, 'all connections closed')
   }
 })
 

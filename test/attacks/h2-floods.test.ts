@@ -24,7 +24,7 @@ async function wireFor(edge: AttackedEdge): Promise<H2Wire> {
 async function leavesNothing(t: Test, edge: AttackedEdge, wire: H2Wire): Promise<void> {
   await serves(t, edge)
   wire.socket.destroy()
-  await until(async () => (await openSockets(edge)).clients === 0, 'the client connections closed')
+  await until(async () => (await openSockets(edge)).clients === 0, 'the client connections closed', 3_000)
   // The VM's own keep-alive connections may stay for a while; none is in use any more.
   await until(async () => (await openSockets(edge)).upstreams <= 1, 'the upstream connections given up')
   await serves(t, edge)
@@ -49,13 +49,20 @@ t.test('bears streams that are opened and reset at once', async (t) => {
   }
   await until(() => wire.isOver, 'the end of the flooding connection')
   t.ok(silent.sockets.length < rounds, `${silent.sockets.length} of ${rounds} requests came to the VM`)
-  await until(() => silent.sockets.every((socket) => socket.readableEnded || socket.destroyed), 'the VM let go')
+  await until(
+    () => silent.sockets.every((socket) => socket.readableEnded || socket.destroyed),
+    'the VM let go',
+  )
   await leavesNothing(t, edge, wire)
 })
 
 t.test('ends a header block of CONTINUATION frames without end', async (t) => {
   const edge = await attackedEdgeFor(t)
-  for (const payload of [NOTHING, encodeFields([['x-a', 'b']]), encodeFields([['x-a', 'b'.repeat(16_000)]])]) {
+  for (const payload of [
+    NOTHING,
+    encodeFields([['x-a', 'b']]),
+    encodeFields([['x-a', 'b'.repeat(16_000)]]),
+  ]) {
     const wire = await wireFor(edge)
     wire.send(FRAME.headers, FLAG.endStream, 1, FIELDS)
     for (let at = 0; at < 10_000 && !wire.isOver; at += 1) {
@@ -108,7 +115,11 @@ const FLOODS: readonly (readonly [string, boolean, () => Buffer])[] = [
   ['a frame that is too large', true, () => frame(FRAME.data, 0, 1, Buffer.alloc(20_000))],
   ['headers on an even stream', true, () => frame(FRAME.headers, HEAD_ONLY, 2, FIELDS)],
   ['headers on stream 0', true, () => frame(FRAME.headers, HEAD_ONLY, 0, FIELDS)],
-  ['an index beyond the table', true, () => frame(FRAME.headers, HEAD_ONLY, 3, Buffer.from([0xff, 0xff, 0x7f]))],
+  [
+    'an index beyond the table',
+    true,
+    () => frame(FRAME.headers, HEAD_ONLY, 3, Buffer.from([0xff, 0xff, 0x7f])),
+  ],
   ['garbage', true, () => Buffer.alloc(1_000, 0xaa)],
 ]
 
@@ -117,12 +128,17 @@ function frame(type: number, flags: number, stream: number, payload: Buffer): Bu
 }
 
 t.test('bears or ends floods of every kind of frame', async (t) => {
-  const edge = await attackedEdgeFor(t)
   for (const [what, mustEnd, makeFrame] of FLOODS) {
     await t.test(what, async (t) => {
+      const edge = await attackedEdgeFor(t)
       const wire = await wireFor(edge)
       // An open upload, so that stream 1 exists.
-      wire.send(FRAME.headers, FLAG.endHeaders, 1, encodeFields(requestFields(APP, '/upload', [[':method', 'POST']])))
+      wire.send(
+        FRAME.headers,
+        FLAG.endHeaders,
+        1,
+        encodeFields(requestFields(APP, '/upload', [[':method', 'POST']])),
+      )
       const batch = Buffer.concat(Array.from({ length: 500 }, makeFrame))
       for (let at = 0; at < 20 && !wire.isOver; at += 1) {
         wire.socket.write(batch)

@@ -5,6 +5,7 @@
  */
 
 import t, { type Test } from 'tap'
+import { putRoute, putVm } from '../../routing/vm-routes.ts'
 import { h2Exchange } from '../helpers/h2-client.ts'
 import { rawOriginFor } from '../helpers/origin.ts'
 import { HOST, routedEdgeFor } from '../helpers/routed-edge.ts'
@@ -44,6 +45,34 @@ t.test('connections are kept by upstream, not shared between them', async (t) =>
   t.match(other.requests.length, 5)
   t.same([vm.received.length, other.received.length], [1, 1])
 })
+
+t.test(
+  'a connection to a VM is not used for its next generation, though the address is the same',
+  async (t) => {
+    const vm = await scriptedVmFor(t)
+    const edge = await routedEdgeFor(t, vm.port)
+    const record = {
+      name: 'a',
+      state: 'running',
+      ports: { '8000': { host: '127.0.0.1', port: vm.port } },
+    } as const
+    await putVm(edge.store, { ...record, generation: 1 })
+    const target = { vm: 'a', port: 8000 }
+    await putRoute(edge.store, { hostname: 'vm.localhost', visibility: 'public', target }, {})
+    const ask = () => edge.send('GET / HTTP/1.1\r\nHost: vm.localhost\r\n\r\n')
+    await until(async () => (await ask()).status === 200, 'the route reaches the edge')
+    for (let sent = 0; sent < 3; sent += 1) t.equal((await ask()).status, 200)
+    t.equal(vm.received.length, 1)
+    await putVm(edge.store, { ...record, generation: 2 })
+    await until(async () => (await ask()).status === 200 && vm.received.length > 1, 'a new connection')
+    const before = vm.requests.length
+    for (let sent = 0; sent < 3; sent += 1) t.equal((await ask()).status, 200)
+    t.same(
+      vm.requests.slice(before).map(({ connection }) => connection),
+      [1, 1, 1],
+    )
+  },
+)
 
 const CLOSINGS = {
   'right behind each answer': (close: () => void) => close(),

@@ -87,6 +87,28 @@ t.test(
   },
 )
 
+for (const [name, attackers, proxys] of [
+  ['X-Forwarded-Proto', 'https', 'http'],
+  ['X-Forwarded-Host', 'evil.example.test', 'shop.example.test'],
+  ['X-Forwarded-Port', '1', '8443'],
+] as const) {
+  t.test(`of two ${name} lines the attacker’s, which stands first, does not win`, async (t) => {
+    const vm = await scriptedVmFor(t)
+    const edge = await routedEdgeFor(t, vm.port, TRUST)
+    await edge.send(`GET / HTTP/1.1\r\nHost: ${HOST}\r\n${name}: ${attackers}\r\n${name}: ${proxys}\r\n\r\n`)
+    const head = vm.requests[0]?.head ?? ''
+    t.not(fieldOf(head, name), attackers)
+    t.notMatch(fieldOf(head, 'forwarded'), `proto=${attackers}`)
+  })
+}
+
+t.test('what a trusted proxy passes on as a scheme cannot add elements to Forwarded', async (t) => {
+  const vm = await scriptedVmFor(t)
+  const edge = await routedEdgeFor(t, vm.port, TRUST)
+  await edge.send(`GET / HTTP/1.1\r\nHost: ${HOST}\r\nX-Forwarded-Proto: https, for=6.6.6.6\r\n\r\n`)
+  t.match(fieldOf(vm.requests[0]?.head ?? '', 'forwarded'), /^for=127\.0\.0\.1;host="[^"]*";proto=\w+$/)
+})
+
 t.test('a trusted proxy that says nothing gets what everybody gets', async (t) => {
   const vm = await scriptedVmFor(t)
   const edge = await routedEdgeFor(t, vm.port, TRUST)

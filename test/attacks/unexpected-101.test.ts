@@ -49,16 +49,19 @@ t.test('a 101 to a request over HTTP/2 becomes a 502', async (t) => {
   await edge.checkAlive()
 })
 
-const WRONG_SWITCHES = {
-  'of another protocol': SWITCH,
-  'without Upgrade': 'HTTP/1.1 101 Switching Protocols\r\n\r\n',
-  'with a wrong key':
-    'HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-accept: no\r\n\r\n',
+const WRONG_SWITCHES: Readonly<Record<string, (right: string) => string>> = {
+  'of another protocol': (right) => right.replace('upgrade: websocket', 'upgrade: h2c'),
+  'without Upgrade': (right) => right.replace('upgrade: websocket\r\n', ''),
+  'without Connection': (right) => right.replace('connection: Upgrade\r\n', ''),
+  'with a wrong key': (right) => right.replace(/accept: .*/, 'accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOx='),
+  'without a key': (right) => right.replace(/sec-websocket-accept: .*\r\n/, ''),
 }
 
-for (const [name, answer] of Object.entries(WRONG_SWITCHES)) {
+for (const [name, spoil] of Object.entries(WRONG_SWITCHES)) {
   t.test(`a 101 ${name} to a WebSocket request becomes a 502`, async (t) => {
-    const vm = await scriptedVmFor(t, answer)
+    const vm = await scriptedVmFor(t, (socket, { head }) => {
+      socket.write(spoil(switchingProtocols(head)))
+    })
     const edge = await routedEdgeFor(t, vm.port)
     const overH1 = await edge.send(upgradeRequest(HOST))
     t.equal(overH1.status, 502)

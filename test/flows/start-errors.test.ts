@@ -34,7 +34,6 @@ t.test('refuses settings that it does not know or that are wrong, naming each of
 t.test('leaves no VM behind when the edge cannot start', async (t) => {
   const running = await landfallFor(t)
   const second = landfallProcessFor(t, {
-    dataFolder: `${running.dataFolder}-2`,
     env: { LANDFALL_HTTPS_PORT: String(running.httpsPort) },
   })
   let children: number[] = []

@@ -2,17 +2,13 @@
 
 import type { Edge } from '../../edge.ts'
 
-/** The value of an unlabelled metric; -1 when there is none of that name. */
-export async function gaugeOf({ opsPort }: Pick<Edge, 'opsPort'>, name: string): Promise<number> {
+/** Open sockets on both sides of the edge. @throws Error when the edge does not tell */
+export async function openSockets({ opsPort }: Pick<Edge, 'opsPort'>) {
   const metrics = await (await fetch(`http://127.0.0.1:${opsPort}/metrics`)).text()
-  return Number(new RegExp(`^${name} ([\\d.e+]+)$`, 'm').exec(metrics)?.[1] ?? -1)
-}
-
-/** Open sockets on both sides of the edge. */
-export async function openSockets(edge: Pick<Edge, 'opsPort'>) {
-  const [clients, upstreams] = await Promise.all([
-    gaugeOf(edge, 'edge_client_connections'),
-    gaugeOf(edge, 'edge_upstream_connections'),
-  ])
-  return { clients, upstreams }
+  const count = (side: string) => {
+    const value = new RegExp(`^edge_sockets_open\\{side="${side}"\\} (\\d+)$`, 'm').exec(metrics)?.[1]
+    if (value === undefined) throw new Error(`no edge_sockets_open of side ${side}`)
+    return Number(value)
+  }
+  return { clients: count('client'), upstreams: count('upstream') }
 }

@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
 import { type AdminCall, adminCallOf } from './admin-call.ts'
+import { folderFor } from './folder.ts'
 import { until } from './until.ts'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
@@ -42,7 +43,7 @@ export interface LandfallOptions {
 
 /** Starts it and returns at once, whatever becomes of it. */
 export function landfallProcessFor(t: Test, options: LandfallOptions = {}): LandfallProcess {
-  const dataFolder = options.dataFolder ?? join(t.testdir(), 'data')
+  const dataFolder = options.dataFolder ?? join(folderFor(t), 'data')
   const child = spawn(process.execPath, ['main.ts', 'dev'], {
     cwd: ROOT,
     env: { ...withoutSettings(process.env), ...FREE_PORTS, LANDFALL_DATA: dataFolder, ...options.env },

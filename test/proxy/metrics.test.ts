@@ -11,6 +11,7 @@ const GAUGES: Gauges = {
   clientConnections: () => 4,
   upstreamConnections: () => 5,
   tunnels: () => 2,
+  tunnelBytes: () => ({ in: 0, out: 0 }),
   isDraining: () => 0,
 }
 
@@ -88,9 +89,9 @@ t.test('counts errors by code, those of bytes that were no request included', as
 
 t.test('counts TLS handshakes by result and version', async (t) => {
   const metrics = metricsOf()
-  metrics.countHandshake('ok', 'TLSv1.3')
-  metrics.countHandshake('ok', 'TLSv1.3')
-  metrics.countHandshake('ECONNRESET')
+  metrics.countHandshake({ result: 'ok', version: 'TLSv1.3', seconds: 0.02 })
+  metrics.countHandshake({ result: 'ok', version: 'TLSv1.3', seconds: 0.02 })
+  metrics.countHandshake({ result: 'ECONNRESET' })
   t.same((await read(metrics, 'edge_tls_handshakes_total')).sort(), [
     'edge_tls_handshakes_total{result="ECONNRESET",version=""} 1',
     'edge_tls_handshakes_total{result="ok",version="TLSv1.3"} 2',

@@ -1,4 +1,4 @@
-/** Words that HTTP parsers are known to read differently, to be put into responses; one list for each place. */
+/** Words that HTTP parsers are known to read differently, one list for each place. */
 
 /** Splits at spaces; `·` stands for a space, the other names for what cannot be seen. */
 function words(text: string): string[] {
