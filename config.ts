@@ -73,7 +73,8 @@ function isAddress(text: string): boolean {
 }
 
 function isRange(text: string): boolean {
-  const [address = '', prefix] = text.split('/')
+  const match = /^([^/]+)(?:\/(\d{1,3}))?$/.exec(text)
+  const [, address = '', prefix] = match ?? []
   try {
     const family = isIP(address) === 6 ? 'ipv6' : 'ipv4'
     new BlockList().addSubnet(

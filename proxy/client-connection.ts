@@ -22,6 +22,8 @@ export interface ClientConnection {
   readonly isTrusted: boolean
   readonly tls: TlsFacts | undefined
   readonly active: SlotList<Exchange>
+  /** Starts the HTTP/1.1 requests that came behind the one under way, one after the other. */
+  readonly waiting: (() => void)[]
   /** Set with the refusal of a request that could be read in two ways: nothing behind it may be believed. */
   isSpent: boolean
   /** The last authority parsed on this connection: most requests repeat it. */
@@ -40,6 +42,7 @@ export function createClientConnection(socket: Socket | TLSSocket, trusted: Bloc
     isTrusted: address !== '' && trusted.check(address, isIPv6(address) ? 'ipv6' : 'ipv4'),
     tls: 'getProtocol' in socket ? tlsFacts(socket) : undefined,
     active: new SlotList(),
+    waiting: [],
     isSpent: false,
     lastAuthority: undefined,
     lastCoveredHost: undefined,

@@ -2,27 +2,39 @@
 
 import { BlockList, isIPv6, type Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
+import type { Watched } from '../lib/deadlines.ts'
+import { StallWatch } from '../lib/stall-watch.ts'
 import { type ClientConnection, ConnectionCounter, createClientConnection } from './client-connection.ts'
 
 export interface ClientRegistrySettings {
   readonly connectionsPerClient: number
   /** IP addresses and CIDR ranges. */
   readonly trustedProxies: readonly string[]
+  /** How long the end of an answer may lie unread. */
+  readonly idleMs: number
 }
 
+/** A stalled client is cut at most this part of the limit too late. */
+const SWEEPS_PER_LIMIT = 4
 /** A client that closed its sending side counts as gone when for this long no byte of its answer moved. */
 const HALF_CLOSE_GRACE_MS = 700
 
-export class ClientRegistry {
+export class ClientRegistry implements Watched {
+  slot = -1
   readonly #clients = new WeakMap<Socket, ClientConnection>()
   readonly #sockets = new Set<Socket>()
   /** `performance.now()` by peer: the TLS socket that comes later is another object than the accepted one. */
   readonly #openedAt = new Map<string, number>()
-  readonly #connected = new Set<ClientConnection>()
+  readonly #connected = new Map<ClientConnection, Socket>()
+  readonly #stalls: StallWatch
+  readonly #sweepMs: number
+  #nextSweepAt = 0
   readonly #counter: ConnectionCounter
   readonly #trusted: BlockList
 
-  constructor({ connectionsPerClient, trustedProxies }: ClientRegistrySettings) {
+  constructor({ connectionsPerClient, trustedProxies, idleMs }: ClientRegistrySettings) {
+    this.#stalls = new StallWatch(idleMs)
+    this.#sweepMs = idleMs / SWEEPS_PER_LIMIT
     this.#trusted = toBlockList(trustedProxies)
     this.#counter = new ConnectionCounter(connectionsPerClient, (address) => this.#isTrusted(address))
   }
@@ -57,8 +69,27 @@ export class ClientRegistry {
 
   /** Lets every open exchange be the last on its connection. */
   endConnections(): void {
-    for (const client of this.#connected)
+    for (const client of this.#connected.keys())
       for (const exchange of client.active.snapshot()) exchange.endConnection()
+  }
+
+  /** Cuts clients that leave the end of an answer unread; while an answer is under way, its relay watches. */
+  checkDeadlines(now: number): void {
+    if (now < this.#nextSweepAt) return
+    this.#nextSweepAt = now + this.#sweepMs
+    for (const [client, socket] of this.#connected) {
+      const open = client.active.snapshot()
+      const isBusy = open.some(({ observer }) => observer !== undefined)
+      if (!isBusy && this.#isStalled(socket, socket.writableLength)) socket.destroy()
+      for (const exchange of open) {
+        if (exchange.observer === undefined && this.#isStalled(exchange, exchange.unsentBytes))
+          exchange.abort()
+      }
+    }
+  }
+
+  #isStalled(subject: object, bytes: number): boolean {
+    return this.#stalls.isStalled({ subject, bytes, now: this.#nextSweepAt - this.#sweepMs })
   }
 
   destroyAll(): void {
@@ -68,9 +99,10 @@ export class ClientRegistry {
   #remember(socket: Socket | TLSSocket): ClientConnection {
     const client = createClientConnection(socket, this.#trusted)
     this.#clients.set(socket, client)
-    this.#connected.add(client)
+    this.#connected.set(client, socket)
     socket.once('close', () => {
       this.#connected.delete(client)
+      client.waiting.length = 0
       for (const exchange of client.active.snapshot()) exchange.observer?.onClientGone()
     })
     socket.once('end', () => watchHalfClosed(socket, client))

@@ -85,6 +85,10 @@ export interface Exchange extends Slotted {
   inform(status: number, headers: readonly string[]): void
   /** Sends the head. */
   start(status: number, reason: string, headers: readonly string[], options: StartOptions): void
+  /** Bytes of an answer that has ended which the client has not taken yet. */
+  readonly unsentBytes: number
+  /** Told once, when the exchange has its log line: the next request of the connection may start. */
+  onSettled(): void
   /** Sends a head that waits to go out with the first bytes of the body. */
   flushHead(): void
   /** The connection ends with this answer, whole. */

@@ -12,6 +12,11 @@ export interface ForwardingSettings {
   readonly loopId: string
 }
 
+/** RFC 9110 section 5.6.4: parameters of a CDN-Loop entry may hold commas in quotes. */
+const QUOTED = /"(?:[^"\\]|\\.)*"/g
+const SCHEME = /^(?:https?|wss?)$/i
+const PORT = /^\d{1,5}$/
+const HOST = /^[A-Za-z0-9._:[\]-]{1,260}$/
 /** A VM that itself relays to another VM is legitimate; a third round is a circle. */
 const MAX_ROUNDS = 3
 
@@ -19,7 +24,10 @@ const MAX_ROUNDS = 3
 export function checkLoop(exchange: Exchange, loopId: string): void {
   const { cdnLoop } = exchange.fields
   if (cdnLoop === '') return
-  const rounds = cdnLoop.split(',').filter((id) => id.split(';')[0]?.trim().toLowerCase() === loopId).length
+  const rounds = cdnLoop
+    .replace(QUOTED, '')
+    .split(',')
+    .filter((id) => id.split(';')[0]?.trim().toLowerCase() === loopId).length
   if (rounds >= MAX_ROUNDS) throw new RelayError('request_loop')
 }
 
@@ -60,14 +68,15 @@ function ownFields(exchange: Exchange, via: string): string {
  */
 function trustedFields(exchange: Exchange, via: string): string {
   const { client, authority, id, rawHeaders } = exchange
-  const proto = findField(rawHeaders, 'x-forwarded-proto') ?? (client.tls === undefined ? 'http' : 'https')
+  const proto =
+    nearest(rawHeaders, 'x-forwarded-proto', SCHEME) ?? (client.tls === undefined ? 'http' : 'https')
   const port =
-    findField(rawHeaders, 'x-forwarded-port') ?? String(authority.port ?? (proto === 'http' ? 80 : 443))
+    nearest(rawHeaders, 'x-forwarded-port', PORT) ?? authority.port ?? (proto === 'http' ? 80 : 443)
   const state = findList(rawHeaders, 'tracestate')
   return (
     `x-forwarded-for: ${appended(exchange, 'x-forwarded-for', client.address)}\r\n` +
     `x-forwarded-proto: ${proto}\r\nx-forwarded-port: ${port}\r\n` +
-    `x-forwarded-host: ${findField(rawHeaders, 'x-forwarded-host') ?? authority.text}\r\n` +
+    `x-forwarded-host: ${nearest(rawHeaders, 'x-forwarded-host', HOST) ?? authority.text}\r\n` +
     `forwarded: ${appended(exchange, 'forwarded', forwardedElement(exchange, proto))}\r\n` +
     `via: ${appended(exchange, 'via', via)}\r\n` +
     `traceparent: ${findField(rawHeaders, 'traceparent') ?? traceparent(id)}\r\n` +
@@ -78,8 +87,13 @@ function trustedFields(exchange: Exchange, via: string): string {
 /** The client as far as the edge can know it: the last address that a trusted proxy wrote, else the peer's. */
 export function clientAddress({ client, rawHeaders }: Exchange): string {
   if (!client.isTrusted) return client.address
-  const last = findList(rawHeaders, 'x-forwarded-for')?.split(',').at(-1)?.trim()
-  return last === undefined || last === '' ? client.address : last
+  return nearest(rawHeaders, 'x-forwarded-for', HOST) ?? client.address
+}
+
+/** What stands last was written by the nearest proxy; what does not have the form is not believed. */
+function nearest(rawHeaders: readonly string[], name: string, form: RegExp): string | undefined {
+  const last = findList(rawHeaders, name)?.split(',').at(-1)?.trim()
+  return last !== undefined && form.test(last) ? last : undefined
 }
 
 function appended({ rawHeaders }: Exchange, name: string, own: string): string {

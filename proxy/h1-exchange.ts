@@ -73,6 +73,11 @@ export class H1Exchange implements Exchange {
     return this.bodyFraming === undefined || this.#request.complete
   }
 
+  /** The whole connection's, which answers one request at a time. */
+  get unsentBytes(): number {
+    return this.#request.socket.writableLength
+  }
+
   get headSent(): boolean {
     return this.#response.headersSent
   }
@@ -106,6 +111,7 @@ export class H1Exchange implements Exchange {
 
   distrustConnection(): void {
     this.client.isSpent = true
+    this.client.waiting.length = 0
     this.#response.shouldKeepAlive = false
   }
 
@@ -136,6 +142,11 @@ export class H1Exchange implements Exchange {
     for (let at = 0; at + 1 < headers.length; at += 2) head += `${headers[at]}: ${headers[at + 1]}\r\n`
     socket.write(`${head}connection: Upgrade\r\nupgrade: websocket\r\n\r\n`, 'latin1')
     return socket
+  }
+
+  onSettled(): void {
+    this.client.active.delete(this)
+    if (!this.#request.socket.destroyed) this.client.waiting.shift()?.()
   }
 
   abort(): void {

@@ -17,6 +17,8 @@ export interface ServerDeps {
   readonly reportBadRequest: (error: RelayError, remote: { readonly address: string }) => void
   readonly edgeName: string
   readonly drain: { readonly isDraining: boolean }
+  /** HTTP/1.1 requests that may wait behind the one under way. */
+  readonly pipelineLimit: number
 }
 
 export interface H1Settings {
@@ -40,8 +42,20 @@ export function h1Options(settings: H1Settings): ServerOptions {
     requireHostHeader: false,
     optimizeEmptyRequests: true,
     // RFC 9110 section 7.8: an Upgrade that nobody takes, such as h2c, is an ordinary request.
-    shouldUpgradeCallback: (request) => request.headers.upgrade?.toLowerCase() === 'websocket',
+    shouldUpgradeCallback: canUpgrade,
   }
+}
+
+/** A handshake with a body is refused as a request; one behind an open answer has no socket to take over. */
+function canUpgrade(request: IncomingMessage): boolean {
+  const { upgrade, 'content-length': length = '0', 'transfer-encoding': coding } = request.headers
+  const hasBody = length !== '0' || coding !== undefined
+  return upgrade?.toLowerCase() === 'websocket' && !hasBody && !hasOpenResponse(request.socket)
+}
+
+/** Node keeps the response that a socket is busy with in this property and tells it nowhere else. */
+function hasOpenResponse(socket: Socket): boolean {
+  return Boolean((socket as { _httpMessage?: unknown })._httpMessage)
 }
 
 /** Attaches the handlers to a plain or TLS server made with `h1Options`. */
@@ -69,8 +83,24 @@ function accept(parts: Parts, deps: ServerDeps): void {
   const exchange = new H1Exchange({ ...parts, client })
   // Node's parser stops at an Upgrade and drops what came behind it, so a client must not wait for more answers.
   if (exchange.fields.upgrade !== '') parts.response.shouldKeepAlive = false
-  client.active.add(exchange)
-  deps.handle(exchange)
+  const start = () => {
+    client.active.add(exchange)
+    deps.handle(exchange)
+  }
+  if (client.active.size === 0) start()
+  else waitInLine(exchange, start, deps.pipelineLimit)
+}
+
+/**
+ * RFC 9112 section 9.3.2 lets only safe requests run side by side; one after the other is simpler, and keeps a
+ * connection from having more requests under way than HTTP/2 allows it streams.
+ */
+function waitInLine(exchange: H1Exchange, start: () => void, limit: number): void {
+  const { client } = exchange
+  client.waiting.push(start)
+  if (client.waiting.length < limit) return
+  client.isSpent = true
+  exchange.endConnection()
 }
 
 function acceptUpgrade(
@@ -80,12 +110,20 @@ function acceptUpgrade(
 ): void {
   // Without a listener a reset would be an uncaught error; 'close' tells the exchange.
   socket.on('error', () => {})
+  if (hasOpenResponse(socket) || socket !== request.socket) {
+    request.socket.destroy()
+    return
+  }
   const upgrade = new UpgradeSocket(request, socket, head)
   accept({ request, response: upgrade.response, upgrade }, deps)
 }
 
 function refuseConnect(request: IncomingMessage, socket: Socket, deps: ServerDeps): void {
   socket.on('error', () => {})
+  if (hasOpenResponse(socket) || socket !== request.socket) {
+    request.socket.destroy()
+    return
+  }
   accept({ request, response: responseFor(request, socket) }, deps)
 }
 

@@ -63,6 +63,10 @@ export class H2Exchange implements Exchange {
     return this.bodyFraming === undefined || (this.stream.readableEnded && !this.#isCut())
   }
 
+  get unsentBytes(): number {
+    return this.stream.bufferSize
+  }
+
   get headSent(): boolean {
     return this.stream.headersSent
   }
@@ -148,6 +152,9 @@ export class H2Exchange implements Exchange {
       this.abort()
     }
   }
+
+  /** The stream stays with its connection until it is closed, so that an unread end of an answer is noticed. */
+  onSettled(): void {}
 
   #isOpen(): boolean {
     return !this.stream.destroyed && !this.stream.closed

@@ -42,6 +42,9 @@ export function createH2Sessions(deps: ServerDeps, settings: H2Settings): H2Sess
   return {
     accept(socket) {
       accepting = deps.clients.clientOf(socket)
+      // HTTP/2 knows no half-closed connections, and Node ends a session only when its socket closes.
+      socket.allowHalfOpen = false
+      socket.once('end', () => socket.destroy())
       server.emit('connection', socket)
       accepting = undefined
     },
@@ -87,6 +90,7 @@ function serveSession(session: ServerHttp2Session, { client, deps, settings }: S
     stream.once('close', () => {
       open -= 1
       exchange.observer?.onClientGone()
+      client.active.delete(exchange)
     })
     client.active.add(exchange)
     deps.handle(exchange)

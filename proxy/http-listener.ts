@@ -2,6 +2,7 @@
 
 import { once } from 'node:events'
 import { createServer } from 'node:http'
+import { RelayError } from './errors.ts'
 import type { Exchange } from './exchange.ts'
 import { type H1Settings, h1Options, type ServerDeps, serveH1 } from './h1-server.ts'
 import { checkRequest, type RequestLimits } from './request-check.ts'
@@ -23,6 +24,7 @@ export async function startHttpListener(deps: ServerDeps, settings: HttpListener
 }
 
 export interface RedirectDeps {
+  readonly routes: { find(hostname: string): unknown }
   readonly limits: RequestLimits
   readonly refuse: (exchange: Exchange, error: unknown) => void
   readonly settle: (exchange: Exchange) => void
@@ -34,6 +36,8 @@ export interface RedirectDeps {
 export function redirectToHttps(exchange: Exchange, deps: RedirectDeps): void {
   try {
     checkRequest(exchange, deps.limits)
+    // Only to names that are served here: a redirect must not lead wherever a client's Host field says.
+    if (deps.routes.find(exchange.authority.host) === undefined) throw new RelayError('route_unknown')
     const port = deps.httpsPort()
     const host = exchange.authority.text.replace(/:\d+$/, '')
     const path = exchange.target === '*' ? '/' : exchange.target

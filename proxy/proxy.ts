@@ -39,7 +39,7 @@ export interface ProxySettings extends ForwardingSettings {
     readonly httpMode: 'redirect' | 'relay'
     readonly accessLog: 'on' | 'off'
   }
-  readonly limits: ClientRegistrySettings & {
+  readonly limits: Omit<ClientRegistrySettings, 'idleMs'> & {
     readonly headerBytes: number
     readonly headerCount: number
     readonly urlBytes: number
@@ -82,7 +82,7 @@ export async function startProxy(deps: ProxyDeps, settings: ProxySettings): Prom
   }
   const https = started.use(await startTlsListener(tlsDeps, { ...serverSettings, port: listen.httpsPort }))
   const redirect = (exchange: Exchange) =>
-    redirectToHttps(exchange, { ...core, limits, httpsPort: () => https.port })
+    redirectToHttps(exchange, { ...core, routes: deps.routes, limits, httpsPort: () => https.port })
   const httpDeps = listen.httpMode === 'relay' ? serverDeps : { ...serverDeps, handle: redirect }
   const http = started.use(await startHttpListener(httpDeps, { ...serverSettings, port: listen.httpPort }))
   started.defer(() => drain([https, http], core.server, times.drainMs))
@@ -101,7 +101,8 @@ function createCore(deps: ProxyDeps, settings: ProxySettings, started: AsyncDisp
   const deadlines = started.use(new Deadlines())
   const pool = started.use(new UpstreamPool(limits))
   deadlines.add(pool)
-  const clients = new ClientRegistry(limits)
+  const clients = new ClientRegistry({ ...limits, idleMs: times.idleMs })
+  deadlines.add(clients)
   const tunnels = new Set<Disposable>()
   const tunnelBytes = { in: 0, out: 0 }
   const drainState = { isDraining: false }
@@ -126,10 +127,11 @@ function createCore(deps: ProxyDeps, settings: ProxySettings, started: AsyncDisp
     clients,
     edgeName,
     drain: drainState,
+    pipelineLimit: limits.streams,
     reportBadRequest(error, { address }) {
       metrics.countBadRequest(error.code)
       deps.log.info(
-        { logger: 'access', remote_ip: address, error_code: error.code, err: error.cause },
+        { logger: 'access', remote_ip: address, error_code: error.code, reason: reasonOf(error.cause) },
         'bad request',
       )
     },
@@ -143,6 +145,11 @@ function createCore(deps: ProxyDeps, settings: ProxySettings, started: AsyncDisp
     refuse,
     findUnready,
   }
+}
+
+/** Only the parser's code: the error itself holds the client's raw bytes, cookies and tokens among them. */
+function reasonOf(cause: unknown): string {
+  return (cause as NodeJS.ErrnoException | undefined)?.code ?? ''
 }
 
 interface GaugeSources {
@@ -172,10 +179,10 @@ function createSettle(
   writeLine: ReturnType<typeof createAccessLog>,
 ): (exchange: Exchange) => void {
   return (exchange) => {
-    exchange.client.active.delete(exchange)
     const durationSeconds = (performance.now() - exchange.record.startedAt) / 1_000
     metrics.countExchange(exchange, durationSeconds)
     writeLine(exchange, durationSeconds)
+    exchange.onSettled()
   }
 }
 

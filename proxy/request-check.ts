@@ -41,13 +41,13 @@ function checkMethod(exchange: Exchange): void {
 }
 
 /** RFC 9112 section 6.1 and 6.3: what a recipient may repair, this edge refuses. */
-function checkFraming({ fields, version, isUpgrade, bodyFraming }: Exchange): void {
+function checkFraming({ fields, version, bodyFraming }: Exchange): void {
   const { lengthCount, length, transferEncoding } = fields
   if (lengthCount > 1) throw new RelayError('request_framing', { detail: 'Content-Length twice' })
   if (lengthCount === 1 && !LENGTH.test(length))
     throw new RelayError('request_framing', { detail: 'Content-Length is not a number' })
   if (transferEncoding !== '') checkCoding(transferEncoding, lengthCount, version)
-  if (isUpgrade && version !== '2' && bodyFraming !== undefined) {
+  if (version !== '2' && bodyFraming !== undefined && fields.upgrade.toLowerCase() === 'websocket') {
     throw new RelayError('request_upgrade', { detail: 'an upgrade request with a body' })
   }
 }

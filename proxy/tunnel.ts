@@ -61,10 +61,9 @@ class Tunnel implements Watched, Disposable {
   }
 
   start(): void {
-    const { client, upstream, exchange } = this.#sides
+    const { client, upstream } = this.#sides
     this.#deps.deadlines.add(this)
     this.#deps.tunnels.add(this)
-    exchange.client.active.add(exchange)
     this.#copy(client, upstream, 'bytesIn')
     this.#copy(upstream, client, 'bytesOut')
   }
@@ -111,7 +110,6 @@ class Tunnel implements Watched, Disposable {
     const { exchange } = this.#sides
     this.#deps.deadlines.delete(this)
     this.#deps.tunnels.delete(this)
-    exchange.client.active.delete(exchange)
     this.#deps.settle(exchange)
   }
 }

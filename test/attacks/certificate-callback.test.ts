@@ -12,6 +12,7 @@ import { startTlsListener } from '../../proxy/tls-listener.ts'
 import { until } from '../helpers/until.ts'
 
 const LIMITS = {
+  idleMs: 1_000,
   connectionsPerClient: 100,
   trustedProxies: [],
   streams: 10,
@@ -29,6 +30,7 @@ async function listenerFor(t: Test, contextFor: (name: string | undefined) => Pr
       reportBadRequest: () => {},
       edgeName: 'test',
       drain: { isDraining: false },
+      pipelineLimit: 10,
       certificates: { contextFor, defaultPem: () => ca.issue(['localhost']) },
       reportHandshake: ({ result }) => results.push(result),
     },

@@ -4,7 +4,7 @@
  * answers come in order, what is not safe is waited for, and one client connection has a bound on what runs at once.
  */
 
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { APP, attackedEdgeFor, isOver, serves } from '../helpers/attacked-edge.ts'
 import { originFor } from '../helpers/origin.ts'
 import { exchange } from '../helpers/raw-client.ts'
@@ -17,39 +17,64 @@ function bodies(text: string): string[] {
   return [...text.matchAll(/\r\n\r\n(path:[^H]*)/g)].map(([, body]) => body ?? '')
 }
 
-t.test('answers a thousand pipelined requests in order', async (t) => {
-  const edge = await attackedEdgeFor(t)
+/** A VM that answers later requests sooner than earlier ones, and counts what runs at once. */
+async function racingVmFor(t: Test) {
+  const seen = { running: 0, most: 0, paths: [] as (string | undefined)[] }
   const origin = await originFor(t, (request, response) => {
-    // Later ones are answered sooner.
-    setTimeout(() => response.end(`path:${request.url}`), Math.random() * 20)
+    seen.paths.push(request.url)
+    seen.running += 1
+    seen.most = Math.max(seen.most, seen.running)
+    setTimeout(() => {
+      seen.running -= 1
+      response.end(`path:${request.url}`)
+    }, Math.random() * 10)
   })
-  await edge.route(APP, origin.port)
-  const paths = Array.from({ length: 1_000 }, (_, at) => `/${at}`)
-  const requests = paths.map((path, at) => get(path, at === 999 ? LAST : '')).join('')
-  const { text } = await exchange(await edge.dialPlain(), requests)
+  return { port: origin.port, seen }
+}
+
+function pipeline(count: number): { readonly paths: string[]; readonly bytes: string } {
+  const paths = Array.from({ length: count }, (_, at) => `/${at}`)
+  return { paths, bytes: paths.map((path, at) => get(path, at === count - 1 ? LAST : '')).join('') }
+}
+
+t.test('answers pipelined requests in order', async (t) => {
+  const edge = await attackedEdgeFor(t)
+  const vm = await racingVmFor(t)
+  await edge.route(APP, vm.port)
+  const { paths, bytes } = pipeline(50)
+  const { text } = await exchange(await edge.dialPlain(), bytes)
   t.same(
     bodies(text),
     paths.map((path) => `path:${path}`),
   )
 })
 
+// RFC 9112 section 9.6 lets a server end a connection after any answer that says so; the client asks the rest again.
+t.test(
+  'answers a thousand, or says with which answer it ends, and relays none that it leaves unanswered',
+  async (t) => {
+    const edge = await attackedEdgeFor(t)
+    const vm = await racingVmFor(t)
+    await edge.route(APP, vm.port)
+    const { paths, bytes } = pipeline(1_000)
+    const { text } = await exchange(await edge.dialPlain(), bytes)
+    const answered = bodies(text)
+    t.same(
+      answered,
+      paths.slice(0, answered.length).map((path) => `path:${path}`),
+    )
+    const lastHead = text.slice(text.lastIndexOf('HTTP/1.1 200'))
+    t.match(lastHead, /^connection: close\r$/im, `it ends after ${answered.length} with a word`)
+    t.equal(vm.seen.paths.length, answered.length, 'the VM got the answered ones only')
+  },
+)
+
 t.test('runs no more requests of one connection at once than HTTP/2 would have streams', async (t) => {
   const edge = await attackedEdgeFor(t, { LANDFALL_MAX_STREAMS: '20' })
-  let running = 0
-  let most = 0
-  const origin = await originFor(t, (request, response) => {
-    running += 1
-    most = Math.max(most, running)
-    setTimeout(() => {
-      running -= 1
-      response.end(`path:${request.url}`)
-    }, 20)
-  })
-  await edge.route(APP, origin.port)
-  const requests = Array.from({ length: 400 }, (_, at) => get(`/${at}`, at === 399 ? LAST : '')).join('')
-  const { text } = await exchange(await edge.dialPlain(), requests)
-  t.equal(bodies(text).length, 400)
-  t.ok(most <= 20, `${most} ran at once`)
+  const vm = await racingVmFor(t)
+  await edge.route(APP, vm.port)
+  await exchange(await edge.dialPlain(), pipeline(400).bytes)
+  t.ok(vm.seen.most >= 1 && vm.seen.most <= 20, `${vm.seen.most} ran at once`)
 })
 
 // RFC 9112 section 9.3.2: only safe methods may be processed in parallel.

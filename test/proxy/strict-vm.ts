@@ -44,8 +44,13 @@ const ONCE = [
   'forwarded',
 ]
 const ALSO_ONCE = ['via', 'x-request-id', 'traceparent', 'cdn-loop']
-const NEVER =
-  /^(keep-alive|proxy-connection|proxy-authorization|http2-settings|x[-_]landfall[-_].*|x_forwarded_.*|tracestate)$/
+const NEVER = /^(keep-alive|proxy-connection|proxy-authorization|http2-settings|tracestate|x-landfall-.*)$/
+
+/** CGI-like servers do not tell underscores from hyphens, so neither may come in the other's spelling. */
+function isForbidden(name: string): boolean {
+  const hyphened = name.replaceAll('_', '-')
+  return NEVER.test(hyphened) || (name !== hyphened && [...ONCE, ...ALSO_ONCE].includes(hyphened))
+}
 
 /** `hosts` are the names under which requests may come. */
 export async function strictVmFor(t: Test, hosts: readonly string[]): Promise<StrictVm> {
@@ -97,7 +102,7 @@ function readHead(text: string, hosts: readonly string[]) {
   const all = (name: string) => fields.filter((field) => field.name === name).map(({ value }) => value)
   for (const name of [...ONCE, ...ALSO_ONCE])
     if (all(name).length !== 1) throw new Error(`${name} ${all(name).length} times`)
-  const never = fields.find(({ name }) => NEVER.test(name))
+  const never = fields.find(({ name }) => isForbidden(name))
   if (never !== undefined) throw new Error(`the field ${never.name}`)
   const [host = '', [id = '']] = [all('host')[0], all('x-request-id')]
   if (!hosts.includes(host.toLowerCase().replace(/\.?(:\d+)?$/, ''))) throw new Error(`the host ${host}`)
@@ -156,7 +161,7 @@ function readTrailers(reading: Reading, text: string, lineEnd: number): boolean 
   const lines = text.slice(lineEnd + 2, Math.max(lineEnd + 2, end)).split('\r\n')
   for (const line of lines.filter((it) => it !== '')) {
     const { name } = readLine(line)
-    if (/^(content-length|transfer-encoding|host|connection)$/.test(name) || NEVER.test(name))
+    if (/^(content-length|transfer-encoding|host|connection)$/.test(name) || isForbidden(name))
       throw new Error(`the trailer ${name}`)
   }
   reading.at = end + 4
