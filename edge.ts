@@ -2,6 +2,7 @@
 
 import { createCertificates } from './acme/certificates.ts'
 import { loadLocalCa } from './acme/local-ca.ts'
+import { FAULTS as AUTH_FAULTS } from './auth/errors.ts'
 import { checkVisibility } from './auth/visibility.ts'
 import type { Config } from './config.ts'
 import type { Log } from './lib/log.ts'
@@ -10,6 +11,7 @@ import { startProxy } from './proxy/proxy.ts'
 import type { RelayRoute } from './proxy/upstream.ts'
 import { type AdminApi, startAdminApi } from './routing/admin-api.ts'
 import { loadAdminToken } from './routing/admin-token.ts'
+import { FAULTS as API_FAULTS } from './routing/errors.ts'
 import { type RouteTable, startRouteTable } from './routing/route-table.ts'
 import type { Store } from './routing/store.ts'
 
@@ -47,6 +49,7 @@ export async function startEdge(config: Config, { store, log, accessLog }: EdgeD
         routes,
         log,
         accessLog,
+        faults: { ...AUTH_FAULTS, ...API_FAULTS },
         certificates: { ...certificates, defaultPem: () => ca.issue([domain, `*.${domain}`]) },
         visibility: { check: checkVisibility },
         findUnready: () => (table.ready ? [] : ['the route table is not loaded']),

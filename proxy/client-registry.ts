@@ -61,6 +61,14 @@ export class ClientRegistry implements Watched {
     return this.#clients.get(socket) ?? this.#remember(socket)
   }
 
+  /** True while a request is open or bytes of an answer are on their way; idle connections do not count. */
+  get isBusy(): boolean {
+    for (const [{ active, waiting }, { writableLength }] of this.#connected) {
+      if (active.size > 0 || waiting.length > 0 || writableLength > 0) return true
+    }
+    return false
+  }
+
   /** Milliseconds since the connection was accepted. */
   ageMs(socket: Socket): number {
     const now = performance.now()

@@ -1,7 +1,6 @@
 /** The HTML that a browser's user sees of an error, and the page that explains all of them. */
 
 import type { Fault } from '../lib/errors.ts'
-import { FAULTS } from './errors.ts'
 
 /** Our texts are constants, but a route's name or a detail could carry anything. */
 export function escapeHtml(text: string): string {
@@ -45,9 +44,10 @@ export function errorPage({ code, fault, detail, requestId, host }: ErrorPageFac
   )
 }
 
-export function errorsPage(): string {
-  const sections = Object.entries(FAULTS).map(
-    ([code, { status, title, next }]: [string, Fault]) =>
+/** One section for each code; `faults` are those of every part that answers clients. */
+export function errorsPage(faults: Readonly<Record<string, Fault>>): string {
+  const sections = Object.entries(faults).map(
+    ([code, { status, title, next }]) =>
       `<section id="${code}"><h2>${code} · ${status}</h2><p>${escapeHtml(title)}.</p><p>${escapeHtml(next)}</p></section>`,
   )
   return page('Errors', `<h1>What this edge can answer by itself</h1>${sections.join('\n')}`)

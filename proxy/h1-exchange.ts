@@ -145,8 +145,16 @@ export class H1Exchange implements Exchange {
   }
 
   onSettled(): void {
-    this.client.active.delete(this)
-    if (!this.#request.socket.destroyed) this.client.waiting.shift()?.()
+    const { client } = this
+    client.active.delete(this)
+    if (!this.#request.socket.destroyed) client.waiting.shift()?.()
+  }
+
+  /** Nothing behind this request is read; its answer, once it is its turn, ends the connection. */
+  beLast(): void {
+    this.client.isSpent = true
+    this.endConnection()
+    this.#request.socket.pause()
   }
 
   abort(): void {

@@ -6,15 +6,20 @@ import type { ClientConnection } from './client-connection.ts'
 import type { ClientRegistry } from './client-registry.ts'
 import { RelayError } from './errors.ts'
 import type { Exchange } from './exchange.ts'
+import { hasToken } from './field-lines.ts'
 import { H1Exchange, type H1Request } from './h1-exchange.ts'
 import { rawRefusal } from './raw-refusal.ts'
+import { createRequestId } from './request-id.ts'
 import { responseFor, UpgradeSocket } from './upgrade-socket.ts'
 
 export interface ServerDeps {
   readonly clients: ClientRegistry
   readonly handle: (exchange: Exchange) => void
   /** Told of requests that never became an exchange. */
-  readonly reportBadRequest: (error: RelayError, remote: { readonly address: string }) => void
+  readonly reportBadRequest: (
+    error: RelayError,
+    remote: { readonly address: string; readonly requestId: string },
+  ) => void
   readonly edgeName: string
   readonly drain: { readonly isDraining: boolean }
   /** HTTP/1.1 requests that may wait behind the one under way. */
@@ -77,12 +82,16 @@ type Parts = Omit<H1Request, 'client'>
 
 function accept(parts: Parts, deps: ServerDeps): void {
   const client = deps.clients.clientOf(parts.request.socket)
-  // Its response is never sent: the refusal before it ends the connection.
-  if (client.isSpent) return
+  if (client.isSpent) {
+    // Its response is never sent; Node would go on to parse and keep what comes behind it.
+    parts.request.socket.pause()
+    return
+  }
   if (deps.drain.isDraining) parts.response.shouldKeepAlive = false
   const exchange = new H1Exchange({ ...parts, client })
   // Node's parser stops at an Upgrade and drops what came behind it, so a client must not wait for more answers.
-  if (exchange.fields.upgrade !== '') parts.response.shouldKeepAlive = false
+  if (exchange.fields.upgrade !== '' && hasToken(exchange.fields.connection, 'upgrade'))
+    parts.response.shouldKeepAlive = false
   const start = () => {
     client.active.add(exchange)
     deps.handle(exchange)
@@ -93,14 +102,13 @@ function accept(parts: Parts, deps: ServerDeps): void {
 
 /**
  * RFC 9112 section 9.3.2 lets only safe requests run side by side; one after the other is simpler, and keeps a
- * connection from having more requests under way than HTTP/2 allows it streams.
+ * connection from having more requests under way than HTTP/2 allows it streams. A line that is full ends with its
+ * last answer.
  */
 function waitInLine(exchange: H1Exchange, start: () => void, limit: number): void {
   const { client } = exchange
   client.waiting.push(start)
-  if (client.waiting.length < limit) return
-  client.isSpent = true
-  exchange.endConnection()
+  if (client.waiting.length >= limit) exchange.beLast()
 }
 
 function acceptUpgrade(
@@ -162,7 +170,8 @@ function answerClientError(cause: NodeJS.ErrnoException, socket: Socket, deps: S
     blameLast(client, error)
     return
   }
-  socket.end(rawRefusal(error, deps.edgeName))
+  const id = createRequestId()
+  socket.end(rawRefusal(error, { id, edgeName: deps.edgeName }))
   socket.once('finish', () => socket.destroySoon())
-  deps.reportBadRequest(error, client)
+  deps.reportBadRequest(error, { address: client.address, requestId: id })
 }

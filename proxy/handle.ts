@@ -3,11 +3,11 @@
 import type { Engine } from './engine.ts'
 import { RelayError } from './errors.ts'
 import type { Exchange } from './exchange.ts'
-import { answerOwnPath } from './own-paths.ts'
+import { answerOwnPath, type OwnPathDeps } from './own-paths.ts'
 import { checkRequest, type RequestLimits } from './request-check.ts'
 import type { RelayRoute } from './upstream.ts'
 
-export interface HandleDeps {
+export interface HandleDeps extends OwnPathDeps {
   readonly limits: RequestLimits
   readonly routes: { find(hostname: string): RelayRoute | undefined }
   readonly certificates: { covers(serverName: string | undefined, hostname: string): boolean }
@@ -21,7 +21,7 @@ export function handle(exchange: Exchange, deps: HandleDeps): void {
   try {
     checkRequest(exchange, deps.limits)
     checkServerName(exchange, deps)
-    if (answerOwnPath(exchange)) return
+    if (answerOwnPath(exchange, deps)) return
     const route = getRoute(exchange, deps)
     deps.visibility.check(route)
     checkRunning(route)

@@ -2,10 +2,13 @@
 
 import { setTimeout as delay } from 'node:timers/promises'
 import { Deadlines } from '../lib/deadlines.ts'
+import type { Fault } from '../lib/errors.ts'
 import type { Log } from '../lib/log.ts'
 import { createAccessLog, type LineWriter } from './access-log.ts'
 import { ClientRegistry, type ClientRegistrySettings } from './client-registry.ts'
 import { createEngine } from './engine.ts'
+import { errorsPage } from './error-page.ts'
+import { FAULTS } from './errors.ts'
 import type { Exchange } from './exchange.ts'
 import type { ForwardingSettings } from './forwarding.ts'
 import type { ServerDeps } from './h1-server.ts'
@@ -19,6 +22,8 @@ import { type Listener, startTlsListener, type TlsListenerDeps } from './tls-lis
 import { UpstreamPool } from './upstream-pool.ts'
 
 export interface ProxyDeps extends Pick<HandleDeps, 'visibility'> {
+  /** Errors of other parts that this edge answers with; the relay's own are known. */
+  readonly faults: Readonly<Record<string, Fault>>
   readonly routes: HandleDeps['routes'] & {
     readonly size: number
     readonly revision: number
@@ -128,10 +133,17 @@ function createCore(deps: ProxyDeps, settings: ProxySettings, started: AsyncDisp
     edgeName,
     drain: drainState,
     pipelineLimit: limits.streams,
-    reportBadRequest(error, { address }) {
+    reportBadRequest(error, { address, requestId }) {
       metrics.countBadRequest(error.code)
       deps.log.info(
-        { logger: 'access', remote_ip: address, error_code: error.code, reason: reasonOf(error.cause) },
+        {
+          logger: 'access',
+          request_id: requestId,
+          remote_ip: address,
+          status: error.fault.status,
+          error_code: error.code,
+          reason: reasonOf(error.cause),
+        },
         'bad request',
       )
     },
@@ -139,12 +151,16 @@ function createCore(deps: ProxyDeps, settings: ProxySettings, started: AsyncDisp
   const findUnready = () => [...(drainState.isDraining ? ['draining'] : []), ...deps.findUnready()]
   return {
     server: { ...server, drainState, tunnels },
-    handle: { ...deps, limits, engine, refuse },
+    handle: { ...deps, limits, engine, refuse, settle, errorsPage: pageOf(deps.faults) },
     metrics,
     settle,
     refuse,
     findUnready,
   }
+}
+
+function pageOf(faults: ProxyDeps['faults']): Buffer {
+  return Buffer.from(errorsPage({ ...FAULTS, ...faults }))
 }
 
 /** Only the parser's code: the error itself holds the client's raw bytes, cookies and tokens among them. */
@@ -202,7 +218,7 @@ async function drain(
   clients.endConnections()
   for (const listener of listeners) listener.stopAccepting()
   const deadline = performance.now() + drainMs
-  while (clients.openConnections > 0 && performance.now() < deadline) await delay(DRAIN_POLL_MS)
+  while (clients.isBusy && performance.now() < deadline) await delay(DRAIN_POLL_MS)
   for (const tunnel of tunnels) tunnel[Symbol.dispose]()
   clients.destroyAll()
 }

@@ -3,7 +3,8 @@
 import { type Authority, parseAuthority } from './authority.ts'
 import { RelayError } from './errors.ts'
 import type { Exchange } from './exchange.ts'
-import { findField } from './field-lines.ts'
+import { findField, hasToken } from './field-lines.ts'
+import type { RequestFields } from './request-fields.ts'
 
 export interface RequestLimits {
   readonly headerCount: number
@@ -47,9 +48,14 @@ function checkFraming({ fields, version, bodyFraming }: Exchange): void {
   if (lengthCount === 1 && !LENGTH.test(length))
     throw new RelayError('request_framing', { detail: 'Content-Length is not a number' })
   if (transferEncoding !== '') checkCoding(transferEncoding, lengthCount, version)
-  if (version !== '2' && bodyFraming !== undefined && fields.upgrade.toLowerCase() === 'websocket') {
+  if (version !== '2' && bodyFraming !== undefined && asksForWebSocket(fields)) {
     throw new RelayError('request_upgrade', { detail: 'an upgrade request with a body' })
   }
+}
+
+/** RFC 9110 section 7.8: an Upgrade that Connection does not name is no offer. */
+function asksForWebSocket({ upgrade, connection }: RequestFields): boolean {
+  return upgrade.toLowerCase() === 'websocket' && hasToken(connection, 'upgrade')
 }
 
 function checkCoding(coding: string, lengthCount: number, version: string): void {

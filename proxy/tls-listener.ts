@@ -76,7 +76,6 @@ function tlsOptions(deps: TlsListenerDeps, { headersMs }: TlsListenerSettings) {
     honorCipherOrder: true,
     ALPNProtocols: ['h2', 'http/1.1'],
     handshakeTimeout: headersMs,
-    allowHalfOpen: true,
     SNICallback: (serverName: string, done: (error: Error | null, context?: SecureContext) => void) => {
       deps.certificates.contextFor(serverName).then(
         (context) => done(null, context),
@@ -95,7 +94,11 @@ function chooseByAlpn(server: Server, deps: TlsListenerDeps, acceptH2: (socket: 
     const seconds = deps.clients.ageMs(socket) / 1_000
     deps.reportHandshake({ result: 'ok', version: socket.getProtocol() ?? '', seconds })
     if (socket.alpnProtocol === 'h2') acceptH2(socket)
-    else acceptH1.call(server, socket)
+    else {
+      // Not for all sockets: one that ends before its handshake must close.
+      socket.allowHalfOpen = true
+      acceptH1.call(server, socket)
+    }
   })
 }
 

@@ -74,7 +74,10 @@ async function checkEndedOnce(
 ): Promise<{ readonly lines: number; readonly counted: number }> {
   await until(() => edge.accessLog.length >= ROUNDS, `${ROUNDS} lines`)
   // A second line would come with the second error, and that with the 'close' of a socket.
-  await until(async () => (await countOf(edge, /^edge_sockets_open\{side="upstream"\} (\d+)/m)) === 0, 'all closed')
+  await until(
+    async () => (await countOf(edge, /^edge_sockets_open\{side="upstream"\} (\d+)/m)) === 0,
+    'all closed',
+  )
   await edge.checkAlive()
   const counted = await countOf(edge, /^edge_http_request_duration_seconds_count (\d+)/m)
   const own = edge.accessLog.filter((line) => (line.request as { uri: string }).uri.startsWith('/.landfall'))

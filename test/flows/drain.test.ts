@@ -53,6 +53,11 @@ t.test('an open HTTP/2 download ends whole after a GOAWAY that lets it', async (
 
 t.test('connections on which nothing is open are closed at once and do not hold up the end', async (t) => {
   const landfall = await landfallFor(t)
+  // One that has not even begun its handshake.
+  const bare = connectTcp(landfall.httpsPort, '127.0.0.1')
+  t.teardown(() => bare.destroy())
+  bare.on('error', () => {}).resume()
+  await once(bare, 'connect')
   const [idle, used] = [await dial(t, landfall, 'http/1.1'), await dial(t, landfall, 'http/1.1')]
   const heard = transcriptOf(used)
   used.write(`GET /status/200 HTTP/1.1\r\nHost: ${HOST}:${landfall.httpsPort}\r\n\r\n`)

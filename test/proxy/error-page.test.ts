@@ -48,14 +48,14 @@ t.test('lets nothing through that came from outside', async (t) => {
 
 t.test('works under any policy: no script, nothing from elsewhere', async (t) => {
   for (const page of [
-    errorsPage(),
+    errorsPage(FAULTS),
     errorPage({ code: 'draining', fault: FAULTS.draining, detail: undefined, requestId: '', host: '' }),
   ])
     t.notMatch(page, /<script|<link|<img|@import|url\(|https?:|javascript:/i)
 })
 
 t.test('explains every code of the relay on one page, under its own anchor', async (t) => {
-  const page = errorsPage()
+  const page = errorsPage(FAULTS)
   for (const [code, { status, title, next }] of Object.entries(FAULTS)) {
     const section = new RegExp(`<section id="${code}">(.*?)</section>`, 's').exec(page)?.[1] ?? ''
     for (const text of [code, String(status), escapeHtml(title), escapeHtml(next)])
