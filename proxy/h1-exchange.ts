@@ -150,13 +150,6 @@ export class H1Exchange implements Exchange {
     if (!this.#request.socket.destroyed) client.waiting.shift()?.()
   }
 
-  /** Nothing behind this request is read; its answer, once it is its turn, ends the connection. */
-  beLast(): void {
-    this.client.isSpent = true
-    this.endConnection()
-    this.#request.socket.pause()
-  }
-
   abort(): void {
     this.#request.socket.destroy()
   }

@@ -63,6 +63,12 @@ function hasOpenResponse(socket: Socket): boolean {
   return Boolean((socket as { _httpMessage?: unknown })._httpMessage)
 }
 
+/** Node starts to read again after each request and at each drain, so a mere pause lets 64 KiB in per answer. */
+function stopReading(socket: Socket): void {
+  socket.pause()
+  socket.resume = () => socket
+}
+
 /** Attaches the handlers to a plain or TLS server made with `h1Options`. */
 export function serveH1(server: Server, deps: ServerDeps): void {
   // Counted by checkRequest; Node's own limit would be told as one of bytes.
@@ -84,7 +90,7 @@ function accept(parts: Parts, deps: ServerDeps): void {
   const client = deps.clients.clientOf(parts.request.socket)
   if (client.isSpent) {
     // Its response is never sent; Node would go on to parse and keep what comes behind it.
-    parts.request.socket.pause()
+    stopReading(parts.request.socket)
     return
   }
   if (deps.drain.isDraining) parts.response.shouldKeepAlive = false
@@ -108,7 +114,9 @@ function accept(parts: Parts, deps: ServerDeps): void {
 function waitInLine(exchange: H1Exchange, start: () => void, limit: number): void {
   const { client } = exchange
   client.waiting.push(start)
-  if (client.waiting.length >= limit) exchange.beLast()
+  if (client.waiting.length < limit) return
+  client.isSpent = true
+  exchange.endConnection()
 }
 
 function acceptUpgrade(

@@ -48,7 +48,7 @@ async function shakeHands(port: number, servername?: string): Promise<string> {
     rejectUnauthorized: false,
     ...(servername !== undefined && { servername }),
   })
-  return await new Promise<string>((resolve) => {
+  return new Promise<string>((resolve) => {
     socket.once('secureConnect', () => resolve('ok'))
     socket.once('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? 'error'))
     socket.once('close', () => resolve('closed'))

@@ -17,7 +17,7 @@ const NOTHING = Buffer.alloc(0)
 const FIELDS = encodeFields(requestFields(APP, '/flood'))
 
 async function wireFor(edge: AttackedEdge): Promise<H2Wire> {
-  return await new H2Wire(await edge.dial(APP, { alpn: ['h2'] })).start()
+  return new H2Wire(await edge.dial(APP, { alpn: ['h2'] })).start()
 }
 
 /** Passes when others are served during the flood and nothing of the flooder is left once it is gone. */

@@ -17,7 +17,7 @@ const MANY = 10
 
 /** A VM that passes every request on to `host` at the edge, as a simple proxy does: all fields but those of the hop. */
 async function forwarderFor(t: Test, edge: AttackedEdge, host: string): Promise<Origin> {
-  return await originFor(t, (request, response) => forward(request, response, { port: edge.httpPort, host }))
+  return originFor(t, (request, response) => forward(request, response, { port: edge.httpPort, host }))
 }
 
 function forward(
@@ -43,7 +43,7 @@ function forward(
 
 async function ask(edge: AttackedEdge, host: string, extra = ''): Promise<RawAnswer> {
   const request = `GET /round HTTP/1.1\r\nHost: ${host}\r\n${extra}\r\n`
-  return await exchange(await edge.dialPlain(), request, isWhole)
+  return exchange(await edge.dialPlain(), request, isWhole)
 }
 
 t.test('ends a VM that forwards to its own name with 508', async (t) => {

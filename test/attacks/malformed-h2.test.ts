@@ -142,7 +142,7 @@ const LEFT_OUT: readonly (readonly [string, readonly Field[]])[] = [
 ]
 
 async function wireFor(edge: AttackedEdge): Promise<H2Wire> {
-  return await new H2Wire(await edge.dial(APP, { alpn: ['h2'] })).start()
+  return new H2Wire(await edge.dial(APP, { alpn: ['h2'] })).start()
 }
 
 t.test('refuses a malformed HTTP/2 request, whatever is wrong', async (t) => {

@@ -73,7 +73,7 @@ t.test(
     const request = `GET / HTTP/1.1\r\nHost: ${APP}\r\nConnection: close\r\n\r\n`
     const overH1 = exchange(await edge.dialPlain(), request)
     const overH2 = h2Call(await edge.h2(APP), { ':path': '/' })
-    t.match(await overH1, { status: 200, body: /begin[^]*end/ })
+    t.match(await overH1, { status: 200, body: /begin[\s\S]*end/ })
     t.match(await overH2.closed, { status: 200, body: 'begin end', resetCode: 0 })
   },
 )

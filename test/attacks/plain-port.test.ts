@@ -12,11 +12,11 @@ import { exchange, isWhole, type RawAnswer } from '../helpers/raw-client.ts'
 import { upgradeRequest } from '../helpers/scripted-vm.ts'
 
 async function redirectingEdge(t: Test): Promise<AttackedEdge> {
-  return await attackedEdgeFor(t, { LANDFALL_HTTP_MODE: 'redirect' })
+  return attackedEdgeFor(t, { LANDFALL_HTTP_MODE: 'redirect' })
 }
 
 async function ask(edge: AttackedEdge, request: string): Promise<RawAnswer> {
-  return await exchange(await edge.dialPlain(), request, isWhole)
+  return exchange(await edge.dialPlain(), request, isWhole)
 }
 
 t.test('redirects to the same name, path and query on the HTTPS port', async (t) => {

@@ -20,7 +20,7 @@ function namesOf(socket: TLSSocket): string {
 }
 
 async function ask(socket: TLSSocket, host: string): Promise<RawAnswer> {
-  return await exchange(socket, `GET /x HTTP/1.1\r\nHost: ${host}\r\n\r\n`, isWhole)
+  return exchange(socket, `GET /x HTTP/1.1\r\nHost: ${host}\r\n\r\n`, isWhole)
 }
 
 t.test('shows each name its own certificate', async (t) => {

@@ -26,7 +26,7 @@ async function hello(t: Test, edge: AttackedEdge, options: Hello): Promise<Hello
   const socket = connect(edge.httpsPort, '127.0.0.1')
   t.teardown(() => socket.destroy())
   socket.on('error', () => {})
-  return await sendHello(socket, clientHello({ serverName: APP, ...options }))
+  return sendHello(socket, clientHello({ serverName: APP, ...options }))
 }
 
 t.test('refuses versions below TLS 1.2, even with modern suites', async (t) => {

@@ -25,7 +25,7 @@ async function silentVmFor(t: Test, edge: AttackedEdge): Promise<RawOrigin> {
 }
 
 async function h2For(edge: AttackedEdge, host: string): Promise<H2Wire> {
-  return await new H2Wire(await edge.dial(host, { alpn: ['h2'] })).start()
+  return new H2Wire(await edge.dial(host, { alpn: ['h2'] })).start()
 }
 
 async function holdsNothing(edge: AttackedEdge): Promise<void> {

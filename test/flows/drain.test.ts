@@ -2,7 +2,7 @@
 
 import { once } from 'node:events'
 import { type ClientHttp2Session, connect as connectH2 } from 'node:http2'
-import { connect as connectTcp } from 'node:net'
+import { connect as connectTcp, type Socket } from 'node:net'
 import { connect as connectTls, type TLSSocket } from 'node:tls'
 import t, { type Test } from 'tap'
 import { WebSocket } from 'ws'
@@ -53,11 +53,9 @@ t.test('an open HTTP/2 download ends whole after a GOAWAY that lets it', async (
 
 t.test('connections on which nothing is open are closed at once and do not hold up the end', async (t) => {
   const landfall = await landfallFor(t)
-  // One that has not even begun its handshake.
-  const bare = connectTcp(landfall.httpsPort, '127.0.0.1')
-  t.teardown(() => bare.destroy())
-  bare.on('error', () => {}).resume()
-  await once(bare, 'connect')
+  // One that has not even begun its handshake, and one that left before it.
+  const [bare, left] = [await connectBare(t, landfall), await connectBare(t, landfall)]
+  left.destroy()
   const [idle, used] = [await dial(t, landfall, 'http/1.1'), await dial(t, landfall, 'http/1.1')]
   const heard = transcriptOf(used)
   used.write(`GET /status/200 HTTP/1.1\r\nHost: ${HOST}:${landfall.httpsPort}\r\n\r\n`)
@@ -68,7 +66,7 @@ t.test('connections on which nothing is open are closed at once and do not hold 
   landfall.signal('SIGTERM')
   t.same(await landfall.exited, { code: 0, signal: null })
   t.ok(performance.now() - askedAt < 5_000, `took ${Math.round(performance.now() - askedAt)} ms of 10,000`)
-  await until(() => idle.destroyed && used.destroyed && session.destroyed, 'all are closed')
+  await until(() => bare.destroyed && idle.destroyed && used.destroyed && session.destroyed, 'all are closed')
 })
 
 t.test('an answer during the drain tells an HTTP/1.1 client that the connection ends', async (t) => {
@@ -146,6 +144,14 @@ async function refusesNew({ httpsPort }: Landfall): Promise<void> {
     socket.destroy()
     return isRefused
   }, 'new connections are refused')
+}
+
+async function connectBare(t: Test, { httpsPort }: Landfall): Promise<Socket> {
+  const socket = connectTcp(httpsPort, '127.0.0.1')
+  t.teardown(() => socket.destroy())
+  socket.on('error', () => {}).resume()
+  await once(socket, 'connect')
+  return socket
 }
 
 async function dial(t: Test, { httpsPort, ca }: Landfall, protocol: string): Promise<TLSSocket> {

@@ -71,7 +71,10 @@ t.test('refuses framing that can be read in two ways', async (t) => {
     ['chunked in HTTP/2', h2(':authority', 'a.test', 'transfer-encoding', 'chunked'), 'request_framing'],
     [
       'an upgrade with a body',
-      { isUpgrade: true, headers: [...HOST, 'Upgrade', 'websocket', 'Content-Length', '5'] },
+      {
+        isUpgrade: true,
+        headers: [...HOST, 'Upgrade', 'websocket', 'Connection', 'Upgrade', 'Content-Length', '5'],
+      },
       'request_upgrade',
     ],
   ])
@@ -156,6 +159,11 @@ const ACCEPTED: readonly Accepted[] = [
   ['a tab and bytes above ASCII in a value', withFields('X', 'a\tb\xe9'), '/'],
   ['a method nobody knows', { method: 'PURGE' }, '/'],
   ['an upgrade', { isUpgrade: true, headers: [...HOST, 'Upgrade', 'websocket'] }, '/'],
+  [
+    'a body beside an Upgrade that Connection does not name',
+    withFields('Upgrade', 'websocket', 'Content-Length', '5'),
+    '/',
+  ],
   ['HTTP/1.0 with a Host', { version: '1.0' }, '/'],
   [':authority', h2(':authority', 'a.test'), '/'],
   [':authority and an equal Host', h2(':authority', 'a.test', 'host', 'A.test'), '/'],
