@@ -24,6 +24,8 @@ export interface ClientConnection {
   readonly active: SlotList<Exchange>
   /** Starts the HTTP/1.1 requests that came behind the one under way, one after the other. */
   readonly waiting: (() => void)[]
+  /** The request that was read last. */
+  newest: Exchange | undefined
   /** Set with the refusal of a request that could be read in two ways: nothing behind it may be believed. */
   isSpent: boolean
   /** The last authority parsed on this connection: most requests repeat it. */
@@ -43,6 +45,7 @@ export function createClientConnection(socket: Socket | TLSSocket, trusted: Bloc
     tls: 'getProtocol' in socket ? tlsFacts(socket) : undefined,
     active: new SlotList(),
     waiting: [],
+    newest: undefined,
     isSpent: false,
     lastAuthority: undefined,
     lastCoveredHost: undefined,

@@ -5,6 +5,7 @@ import type { TLSSocket } from 'node:tls'
 import type { Watched } from '../lib/deadlines.ts'
 import { StallWatch } from '../lib/stall-watch.ts'
 import { type ClientConnection, ConnectionCounter, createClientConnection } from './client-connection.ts'
+import type { RelayError } from './errors.ts'
 
 export interface ClientRegistrySettings {
   readonly connectionsPerClient: number
@@ -73,6 +74,14 @@ export class ClientRegistry implements Watched {
   ageMs(socket: Socket): number {
     const now = performance.now()
     return now - (this.#openedAt.get(peerOf(socket)) ?? now)
+  }
+
+  /** Ends every open exchange with `error`: an answer where none was begun, a cut elsewhere. */
+  failAll(error: RelayError): void {
+    for (const client of this.#connected.keys()) {
+      client.waiting.length = 0
+      for (const exchange of client.active.snapshot()) exchange.observer?.onFault(error)
+    }
   }
 
   /** Lets every open exchange be the last on its connection. */

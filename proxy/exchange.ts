@@ -11,12 +11,12 @@ import type { RelayRoute } from './upstream.ts'
 /** `other` is what Node's parser lets through and this edge refuses, such as HTTP/0.9. */
 export type HttpVersion = '1.0' | '1.1' | '2' | 'other'
 
-/** After `onClientGone` or `onClientFault` nothing more is told. */
+/** After `onClientGone` or `onFault` nothing more is told. */
 export interface ExchangeObserver {
   /** The client is gone before the answer was complete. */
   onClientGone(): void
-  /** What the client sends as the rest of its request is not HTTP. */
-  onClientFault(error: RelayError): void
+  /** The exchange must end with this error: the rest of the request is not HTTP, or the edge goes away. */
+  onFault(error: RelayError): void
   /** The client takes more bytes again. */
   onDrain(): void
 }

@@ -2,25 +2,14 @@
 
 import type { IncomingMessage, Server, ServerOptions } from 'node:http'
 import type { Socket } from 'node:net'
-import type { ClientConnection } from './client-connection.ts'
-import type { ClientRegistry } from './client-registry.ts'
-import { RelayError } from './errors.ts'
 import type { Exchange } from './exchange.ts'
 import { hasToken } from './field-lines.ts'
 import { H1Exchange, type H1Request } from './h1-exchange.ts'
-import { rawRefusal } from './raw-refusal.ts'
-import { createRequestId } from './request-id.ts'
+import { answerUnreadable, stopReading, type UnreadableDeps } from './unreadable-bytes.ts'
 import { responseFor, UpgradeSocket } from './upgrade-socket.ts'
 
-export interface ServerDeps {
-  readonly clients: ClientRegistry
+export interface ServerDeps extends UnreadableDeps {
   readonly handle: (exchange: Exchange) => void
-  /** Told of requests that never became an exchange. */
-  readonly reportBadRequest: (
-    error: RelayError,
-    remote: { readonly address: string; readonly requestId: string },
-  ) => void
-  readonly edgeName: string
   readonly drain: { readonly isDraining: boolean }
   /** HTTP/1.1 requests that may wait behind the one under way. */
   readonly pipelineLimit: number
@@ -63,12 +52,6 @@ function hasOpenResponse(socket: Socket): boolean {
   return Boolean((socket as { _httpMessage?: unknown })._httpMessage)
 }
 
-/** Node starts to read again after each request and at each drain, so a mere pause lets 64 KiB in per answer. */
-function stopReading(socket: Socket): void {
-  socket.pause()
-  socket.resume = () => socket
-}
-
 /** Attaches the handlers to a plain or TLS server made with `h1Options`. */
 export function serveH1(server: Server, deps: ServerDeps): void {
   // Counted by checkRequest; Node's own limit would be told as one of bytes.
@@ -81,7 +64,7 @@ export function serveH1(server: Server, deps: ServerDeps): void {
   server.on('checkExpectation', (request, response) => accept({ request, response }, deps))
   server.on('upgrade', (request, socket, head) => acceptUpgrade(request, socket as Socket, { head, deps }))
   server.on('connect', (request, socket) => refuseConnect(request, socket as Socket, deps))
-  server.on('clientError', (error, socket) => answerClientError(error, socket as Socket, deps))
+  server.on('clientError', (error, socket) => answerUnreadable(error, socket as Socket, deps))
 }
 
 type Parts = Omit<H1Request, 'client'>
@@ -98,6 +81,7 @@ function accept(parts: Parts, deps: ServerDeps): void {
   // Node's parser stops at an Upgrade and drops what came behind it, so a client must not wait for more answers.
   if (exchange.fields.upgrade !== '' && hasToken(exchange.fields.connection, 'upgrade'))
     parts.response.shouldKeepAlive = false
+  client.newest = exchange
   const start = () => {
     client.active.add(exchange)
     deps.handle(exchange)
@@ -141,45 +125,4 @@ function refuseConnect(request: IncomingMessage, socket: Socket, deps: ServerDep
     return
   }
   accept({ request, response: responseFor(request, socket) }, deps)
-}
-
-/** What llhttp says of a client that left in the middle of a body is no fault of syntax. */
-function isRequestFault(code: string): boolean {
-  return (code.startsWith('HPE_') && code !== 'HPE_INVALID_EOF_STATE') || code === 'ERR_HTTP_REQUEST_TIMEOUT'
-}
-
-/** Bytes that are not HTTP belong to the request that came last; those before it were whole. */
-function blameLast(client: ClientConnection, error: RelayError): void {
-  const last = client.active.snapshot().at(-1)
-  if (last?.observer === undefined) last?.abort()
-  else last.observer.onClientFault(error)
-}
-
-const CODES: Readonly<Record<string, RelayError['code']>> = {
-  HPE_HEADER_OVERFLOW: 'limit_header_bytes',
-  ERR_HTTP_REQUEST_TIMEOUT: 'limit_slow_headers',
-  HPE_CHUNK_EXTENSIONS_OVERFLOW: 'limit_header_bytes',
-  HPE_UNEXPECTED_CONTENT_LENGTH: 'request_framing',
-  HPE_INVALID_CONTENT_LENGTH: 'request_framing',
-  HPE_INVALID_TRANSFER_ENCODING: 'request_framing',
-  HPE_INVALID_CHUNK_SIZE: 'request_framing',
-  HPE_INVALID_URL: 'request_target',
-}
-
-function answerClientError(cause: NodeJS.ErrnoException, socket: Socket, deps: ServerDeps): void {
-  if (!isRequestFault(cause.code ?? '') || !socket.writable) {
-    socket.destroy()
-    return
-  }
-  const client = deps.clients.clientOf(socket)
-  if (client.isSpent) return
-  const error = new RelayError(CODES[cause.code ?? ''] ?? 'request_syntax', { cause })
-  if (client.active.size > 0) {
-    blameLast(client, error)
-    return
-  }
-  const id = createRequestId()
-  socket.end(rawRefusal(error, { id, edgeName: deps.edgeName }))
-  socket.once('finish', () => socket.destroySoon())
-  deps.reportBadRequest(error, { address: client.address, requestId: id })
 }

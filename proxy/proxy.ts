@@ -8,7 +8,7 @@ import { createAccessLog, type LineWriter } from './access-log.ts'
 import { ClientRegistry, type ClientRegistrySettings } from './client-registry.ts'
 import { createEngine } from './engine.ts'
 import { errorsPage } from './error-page.ts'
-import { FAULTS } from './errors.ts'
+import { FAULTS, RelayError } from './errors.ts'
 import type { Exchange } from './exchange.ts'
 import type { ForwardingSettings } from './forwarding.ts'
 import type { ServerDeps } from './h1-server.ts'
@@ -66,6 +66,8 @@ export interface Proxy extends AsyncDisposable {
 }
 
 const DRAIN_POLL_MS = 20
+/** For the answers that say that the edge went away. */
+const LAST_WORD_MS = 200
 
 /** @throws Error when a port cannot be had; what was opened before is closed again */
 export async function startProxy(deps: ProxyDeps, settings: ProxySettings): Promise<Proxy> {
@@ -128,25 +130,12 @@ function createCore(deps: ProxyDeps, settings: ProxySettings, started: AsyncDisp
     refuse,
     settle,
   })
-  const server: Omit<ServerDeps, 'handle'> = {
+  const server = {
     clients,
     edgeName,
     drain: drainState,
     pipelineLimit: limits.streams,
-    reportBadRequest(error, { address, requestId }) {
-      metrics.countBadRequest(error.code)
-      deps.log.info(
-        {
-          logger: 'access',
-          request_id: requestId,
-          remote_ip: address,
-          status: error.fault.status,
-          error_code: error.code,
-          reason: reasonOf(error.cause),
-        },
-        'bad request',
-      )
-    },
+    reportBadRequest: createBadRequestReport(metrics, deps.log),
   }
   const findUnready = () => [...(drainState.isDraining ? ['draining'] : []), ...deps.findUnready()]
   return {
@@ -156,6 +145,20 @@ function createCore(deps: ProxyDeps, settings: ProxySettings, started: AsyncDisp
     settle,
     refuse,
     findUnready,
+  }
+}
+
+/** The log line and the count of bytes that never became a request. */
+function createBadRequestReport(metrics: Metrics, log: Log): ServerDeps['reportBadRequest'] {
+  return (error, { address, requestId }) => {
+    metrics.countBadRequest(error.code)
+    const facts = {
+      request_id: requestId,
+      remote_ip: address,
+      status: error.fault.status,
+      error_code: error.code,
+    }
+    log.info({ logger: 'access', ...facts, reason: reasonOf(error.cause) }, 'bad request')
   }
 }
 
@@ -217,8 +220,14 @@ async function drain(
   drainState.isDraining = true
   clients.endConnections()
   for (const listener of listeners) listener.stopAccepting()
-  const deadline = performance.now() + drainMs
-  while (clients.isBusy && performance.now() < deadline) await delay(DRAIN_POLL_MS)
+  await waitUntilIdle(clients, drainMs)
+  clients.failAll(new RelayError('draining'))
   for (const tunnel of tunnels) tunnel[Symbol.dispose]()
+  await waitUntilIdle(clients, LAST_WORD_MS)
   clients.destroyAll()
+}
+
+async function waitUntilIdle(clients: ClientRegistry, limitMs: number): Promise<void> {
+  const deadline = performance.now() + limitMs
+  while (clients.isBusy && performance.now() < deadline) await delay(DRAIN_POLL_MS)
 }

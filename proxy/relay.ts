@@ -160,7 +160,7 @@ export class Relay implements ConnectionUser, ExchangeObserver, Watched {
     this.#connection?.resume()
   }
 
-  onClientFault(error: RelayError): void {
+  onFault(error: RelayError): void {
     this.#connection?.destroy()
     if (this.#exchange.headSent) this.#cut(error)
     else this.#refuse(error)

@@ -54,7 +54,7 @@ t.test('ends a VM that forwards to its own name with 508', async (t) => {
   t.match({ status: answer.status, code: codeOf(answer) }, { status: 508, code: 'request_loop' })
   t.match(answer.headers['proxy-status'], /error=proxy_loop_detected/)
   t.ok(vm.requests.length < MANY, `${vm.requests.length} rounds`)
-  t.ok(edge.accessLog.some((line) => line['error_code'] === 'request_loop'))
+  t.ok(edge.accessLog.some((line) => line.error_code === 'request_loop'))
   await serves(t, edge)
 })
 

@@ -99,7 +99,7 @@ t.test('cuts a client that does not read once the idle limit is over, and lets g
   )
   await until(async () => (await openSockets(edge)).clients === 0, 'the clients cut')
   t.same(
-    edge.accessLog.map((line) => line['close_reason']),
+    edge.accessLog.map((line) => line.close_reason),
     Array(5).fill('client_stalled'),
   )
 })

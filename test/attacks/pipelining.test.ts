@@ -137,7 +137,7 @@ t.test('forgets what was pipelined once the client is gone', async (t) => {
   await until(() => count > 0, 'the first at the VM')
   socket.resetAndDestroy()
   t.ok(await isOver(socket))
-  await until(() => edge.accessLog.some((line) => line['close_reason'] === 'client_gone'), 'the log')
+  await until(() => edge.accessLog.some((line) => line.close_reason === 'client_gone'), 'the log')
   await new Promise((resolve) => setTimeout(resolve, 300))
   const seen = count
   await new Promise((resolve) => setTimeout(resolve, 300))

@@ -61,7 +61,7 @@ t.test('lets go of the VM when an HTTP/2 client closes while it waits', async (t
   await until(() => isLetGo(vm), 'the VM let go', DEADLINE_MS)
   await holdsNothing(edge)
   t.same(
-    edge.accessLog.map((line) => line['close_reason']),
+    edge.accessLog.map((line) => line.close_reason),
     ['client_gone', 'client_gone', 'client_gone'],
   )
 })
