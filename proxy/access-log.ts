@@ -24,7 +24,7 @@ export function createAccessLog(
   return (exchange, durationSeconds) => {
     const { record } = exchange
     destination.write(
-      `{"level":${PINO_INFO},"ts":${Date.now() / 1_000},"logger":"access","request_id":${quote(exchange.id)},` +
+      `{"level":${PINO_INFO},"ts":${seconds(Date.now())},"logger":"access","request_id":${quote(exchange.id)},` +
         `"request":${requestFacts(exchange)},"status":${record.status},"size":${record.bytesOut},` +
         `"bytes_in":${record.bytesIn},"bytes_out":${record.bytesOut},"duration":${round(durationSeconds)}` +
         text('vm_id', record.route?.vm) +
@@ -72,6 +72,12 @@ function milliseconds(name: string, value: number | undefined): string {
 
 function quote(value: string): string {
   return PLAIN.test(value) ? `"${value}"` : JSON.stringify(value)
+}
+
+/** Unix seconds with three decimals; whole numbers become text four times as fast as fractions. */
+function seconds(ms: number): string {
+  const rest = ms % 1_000
+  return `${(ms - rest) / 1_000}.${rest < 100 ? (rest < 10 ? '00' : '0') : ''}${rest}`
 }
 
 /** Queries and fragments carry tokens, and a whole URL may name a password. */

@@ -109,7 +109,7 @@ function forwardedElement({ client, authority }: Exchange, proto: string): strin
 
 /** W3C Trace Context: the request id is the trace id, its last half the parent id; a proxy's own id may not fit. */
 function traceparent(id: string): string {
-  const traceId = id.length === 32 && /^[0-9a-f]+$/.test(id) ? id : createRequestId()
+  const traceId = id.length === 32 ? id : createRequestId()
   return `00-${traceId}-${traceId.slice(16)}-01`
 }
 

@@ -36,6 +36,7 @@ export class H2Exchange implements Exchange {
   observer: ExchangeObserver | undefined
   #trailers: readonly string[] = []
   #isHeadOnly = false
+  #mayHaveTrailers = false
   #isTunnel = false
 
   constructor({ stream, headers, rawHeaders, client }: H2Request) {
@@ -93,6 +94,7 @@ export class H2Exchange implements Exchange {
     this.record.status = status
     if (!this.#isOpen()) return
     this.#isHeadOnly = !options.hasBody
+    this.#mayHaveTrailers = options.mayHaveTrailers
     const respondOptions = { endStream: this.#isHeadOnly, waitForTrailers: options.mayHaveTrailers }
     this.stream.respond([':status', String(status), ...headers], respondOptions)
   }
@@ -116,7 +118,7 @@ export class H2Exchange implements Exchange {
   end(chunk?: Buffer, trailers: readonly string[] = []): void {
     if (chunk !== undefined) this.record.bytesOut += chunk.length
     if (!this.#isHeadOnly) {
-      this.stream.once('wantTrailers', () => this.#sendTrailers(trailers))
+      if (this.#mayHaveTrailers) this.stream.once('wantTrailers', () => this.#sendTrailers(trailers))
       if (chunk === undefined) this.stream.end()
       else this.stream.end(Buffer.from(chunk))
     }

@@ -86,8 +86,8 @@ function serveSession(session: ServerHttp2Session, { client, deps, settings }: S
   session.on('stream', (stream, headers, _flags, rawHeaders) => {
     open += 1
     const exchange = new H2Exchange({ stream, headers, rawHeaders, client })
-    stream.on('error', () => {})
-    stream.once('close', () => {
+    stream.on('error', ignore)
+    stream.on('close', () => {
       open -= 1
       exchange.observer?.onClientGone()
       client.active.delete(exchange)
@@ -96,6 +96,9 @@ function serveSession(session: ServerHttp2Session, { client, deps, settings }: S
     deps.handle(exchange)
   })
 }
+
+/** A stream's error is told by its 'close' as well. */
+function ignore(): void {}
 
 /** `close` waits for a stream whose header block never ends, so it gets a moment and no more. */
 function closeIdle(session: ServerHttp2Session): void {

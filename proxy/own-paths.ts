@@ -12,6 +12,7 @@ export interface OwnPathDeps {
 /** True when the request was for the edge, and has its answer. */
 export function answerOwnPath(exchange: Exchange, { errorsPage, settle }: OwnPathDeps): boolean {
   const { method, target } = exchange
+  if (!target.startsWith(ERRORS_PATH)) return false
   if (target.split('?')[0] !== ERRORS_PATH || (method !== 'GET' && method !== 'HEAD')) return false
   const hasBody = method === 'GET'
   const headers = [

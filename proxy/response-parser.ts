@@ -190,14 +190,31 @@ export class ResponseParser {
 /** @throws RelayError upstream_invalid */
 function parseHead(text: string, context: ResponseContext): ResponseHead {
   const lineEnd = text.indexOf('\r\n')
-  const match = STATUS_LINE.exec(lineEnd < 0 ? text : text.slice(0, lineEnd))
-  if (match === null) throw invalid('status line')
-  const status = Number(match[2])
-  if (status > 599) throw invalid(`status ${status}`)
+  const { status, reason, isHttp11 } = parseStatusLine(lineEnd < 0 ? text : text.slice(0, lineEnd))
   const fields = lineEnd < 0 ? { headers: [], names: [] } : parseFieldLines(text, lineEnd + 2)
   if (fields.names.includes('transfer-encoding') && TAB_BEHIND_CODING.test(text))
     throw invalid('tab behind the transfer coding')
-  return { status, reason: match[3] ?? '', ...fields, ...frame(fields, status, match[1] === '1', context) }
+  return { status, reason, ...fields, ...frame(fields, status, isHttp11, context) }
+}
+
+interface StatusLine {
+  readonly status: number
+  readonly reason: string
+  readonly isHttp11: boolean
+}
+
+/** What nearly every answer says: comparing costs 10 ns, matching 150. */
+const OK_LINE = 'HTTP/1.1 200 OK'
+const OK: StatusLine = { status: 200, reason: 'OK', isHttp11: true }
+
+/** RFC 9112 section 4. @throws RelayError upstream_invalid */
+function parseStatusLine(line: string): StatusLine {
+  if (line === OK_LINE) return OK
+  const match = STATUS_LINE.exec(line)
+  if (match === null) throw invalid('status line')
+  const status = Number(match[2])
+  if (status > 599) throw invalid(`status ${status}`)
+  return { status, reason: match[3] ?? '', isHttp11: match[1] === '1' }
 }
 
 /** RFC 9112 section 6.3, refusing every case that section calls faulty. */

@@ -1,5 +1,9 @@
 /** The page of the `hello` VM: the request as it arrived, and two live connections to try. */
 
+/** What the edge wrote, not the client. */
+const EDGE_FIELD =
+  /^(x-landfall-.*|x-forwarded-.*|forwarded|via|x-request-id|traceparent|tracestate|cdn-loop)$/i
+
 /** A request as the VM received it. */
 export interface Seen {
   readonly method: string
@@ -82,7 +86,7 @@ ${seen.rawHeaders.map(toRow).join('\n')}
 
 /** What the edge added stands out. */
 function toRow([name, value]: readonly [string, string]): string {
-  const mark = /^(x-landfall-|x-forwarded-|forwarded$|via$)/i.test(name) ? ' class="edge"' : ''
+  const mark = EDGE_FIELD.test(name) ? ' class="edge"' : ''
   return `<tr${mark}><th scope="row">${escapeHtml(name)}</th><td>${escapeHtml(value)}</td></tr>`
 }
 
