@@ -41,6 +41,12 @@ export interface ExchangeRecord {
   closeReason?: string
 }
 
+export interface ClientTunnel {
+  readonly stream: Duplex
+  /** What the client sent before the VM had agreed. */
+  readonly early: Buffer
+}
+
 export interface StartOptions {
   /** Keeps an HTTP/2 stream open for trailers after the body. */
   readonly mayHaveTrailers: boolean
@@ -99,7 +105,7 @@ export interface Exchange extends Slotted {
   write(chunk: Buffer): boolean
   end(chunk?: Buffer, trailers?: readonly string[]): void
   /** Turns the exchange into a byte stream after a 101 or its HTTP/2 equal. */
-  openTunnel(headers: readonly string[]): Duplex
+  openTunnel(headers: readonly string[]): ClientTunnel
   /** Cuts the answer so that the client can tell it is incomplete. */
   abort(): void
 }

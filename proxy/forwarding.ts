@@ -12,8 +12,8 @@ export interface ForwardingSettings {
   readonly loopId: string
 }
 
-/** RFC 9110 section 5.6.4: parameters of a CDN-Loop entry may hold commas in quotes. */
-const QUOTED = /"(?:[^"\\]|\\.)*"/g
+/** RFC 9110 section 5.6.4: parameters may hold commas in quotes; an open quote takes the rest, or it were quadratic. */
+const QUOTED = /"(?:[^"\\]|\\.)*(?:"|$)/g
 const SCHEME = /^(?:https?|wss?)$/i
 const PORT = /^\d{1,5}$/
 const HOST = /^[A-Za-z0-9._:[\]-]{1,260}$/

@@ -4,7 +4,14 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Duplex, Readable } from 'node:stream'
 import type { Authority } from './authority.ts'
 import type { ClientConnection } from './client-connection.ts'
-import type { BodyFraming, Exchange, ExchangeObserver, ExchangeRecord, HttpVersion } from './exchange.ts'
+import type {
+  BodyFraming,
+  ClientTunnel,
+  Exchange,
+  ExchangeObserver,
+  ExchangeRecord,
+  HttpVersion,
+} from './exchange.ts'
 import { type RequestFields, readRequestFields } from './request-fields.ts'
 import { requestIdFor } from './request-id.ts'
 import type { UpgradeSocket } from './upgrade-socket.ts'
@@ -134,14 +141,14 @@ export class H1Exchange implements Exchange {
     if (!this.isBodyComplete) this.#lingerForBody()
   }
 
-  openTunnel(headers: readonly string[]): Duplex {
+  openTunnel(headers: readonly string[]): ClientTunnel {
     if (this.#upgrade === undefined) throw new TypeError('only an upgrade request can become a tunnel')
     this.record.status = 101
-    const socket = this.#upgrade.takeOver()
+    const { socket, early } = this.#upgrade.takeOver()
     let head = 'HTTP/1.1 101 Switching Protocols\r\n'
     for (let at = 0; at + 1 < headers.length; at += 2) head += `${headers[at]}: ${headers[at + 1]}\r\n`
     socket.write(`${head}connection: Upgrade\r\nupgrade: websocket\r\n\r\n`, 'latin1')
-    return socket
+    return { stream: socket, early }
   }
 
   onSettled(): void {
@@ -158,9 +165,13 @@ export class H1Exchange implements Exchange {
   #lingerForBody(): void {
     const { socket } = this.#request
     this.#request.resume()
-    const timer = setTimeout(() => this.isBodyComplete || socket.destroy(), LINGER_MS)
-    timer.unref()
-    socket.once('close', () => clearTimeout(timer))
+    const timer = setTimeout(() => socket.destroy(), LINGER_MS)
+    const stop = () => {
+      clearTimeout(timer)
+      socket.off('close', stop)
+    }
+    socket.once('close', stop)
+    this.#request.once('end', stop)
   }
 }
 

@@ -4,7 +4,7 @@ import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from 'nod
 import type { Duplex, Readable } from 'node:stream'
 import type { Authority } from './authority.ts'
 import type { ClientConnection } from './client-connection.ts'
-import type { BodyFraming, Exchange, ExchangeObserver, ExchangeRecord } from './exchange.ts'
+import type { BodyFraming, ClientTunnel, Exchange, ExchangeObserver, ExchangeRecord } from './exchange.ts'
 import { type RequestFields, readRequestFields } from './request-fields.ts'
 import { requestIdFor } from './request-id.ts'
 
@@ -15,6 +15,7 @@ export interface H2Request {
   readonly client: ClientConnection
 }
 
+const NO_BYTES = Buffer.alloc(0)
 const NO_AUTHORITY: Authority = { text: '', host: '', port: undefined }
 const { NGHTTP2_CANCEL, NGHTTP2_NO_ERROR } = constants
 
@@ -125,12 +126,12 @@ export class H2Exchange implements Exchange {
     if (!this.isBodyComplete) this.#stopBody()
   }
 
-  openTunnel(headers: readonly string[]): Duplex {
+  openTunnel(headers: readonly string[]): ClientTunnel {
     this.record.status = 200
     this.#isTunnel = true
     this.stream.respond([':status', '200', ...headers], { waitForTrailers: true })
     this.stream.once('wantTrailers', () => this.#sendTrailers([]))
-    return this.stream
+    return { stream: this.stream, early: NO_BYTES }
   }
 
   /** Not `close`: that ends the writable side first, and END_STREAM makes a cut answer look complete. */

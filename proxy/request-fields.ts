@@ -135,15 +135,18 @@ function readKnown(
   }
 }
 
-/** RFC 9110 section 7.6.1: a field that Connection names is for this hop only. */
+/** Tokens of Connection that name no field to drop. */
+const CONNECTION_OPTIONS = ['', 'close', 'keep-alive', 'connection']
+
+/** RFC 9110 section 7.6.1: a field that Connection names is for this hop only. One pass: both lists are hostile. */
 function dropNominated(fields: RequestFields): void {
-  for (const name of toTokens(fields.connection)) {
-    if (name === '' || name === 'close' || name === 'keep-alive' || KINDS.get(name) === 'connection') continue
-    const lines = fields.kept
-      .split('\r\n')
-      .filter((line) => line.slice(0, line.indexOf(':')).toLowerCase() !== name)
-    fields.kept = lines.join('\r\n')
-  }
+  const nominated = new Set(toTokens(fields.connection))
+  for (const option of CONNECTION_OPTIONS) nominated.delete(option)
+  if (nominated.size === 0) return
+  const lines = fields.kept.split('\r\n')
+  fields.kept = lines
+    .filter((line) => !nominated.has(line.slice(0, line.indexOf(':')).toLowerCase()))
+    .join('\r\n')
 }
 
 function emptyFields(): RequestFields {

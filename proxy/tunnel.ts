@@ -30,9 +30,15 @@ export function openTunnel(ends: TunnelEnds, deps: TunnelDeps): void {
   const { exchange, upstream, head, rest } = ends
   const accept = head.names.indexOf('sec-websocket-accept')
   const fields = responseFields(head, exchange, deps.edgeName)
-  const client = exchange.openTunnel(exchange.version === '2' && accept >= 0 ? withoutAccept(fields) : fields)
+  const { stream: client, early } = exchange.openTunnel(
+    exchange.version === '2' && accept >= 0 ? withoutAccept(fields) : fields,
+  )
   const tunnel = new Tunnel({ exchange, client, upstream }, deps)
   if (rest.length > 0) upstream.unshift(rest)
+  if (early.length > 0) {
+    exchange.record.bytesIn += early.length
+    upstream.write(early)
+  }
   tunnel.start()
 }
 
@@ -93,7 +99,8 @@ class Tunnel implements Watched, Disposable {
       this.#deps.tunnelBytes[counter === 'bytesIn' ? 'in' : 'out'] += chunk.length
       if (!to.write(chunk)) from.pause()
     })
-    from.on('end', () => to.end())
+    if (from.readableEnded) to.end()
+    else from.on('end', () => to.end())
     from.on('drain', () => to.resume())
     from.on('error', (error: NodeJS.ErrnoException) => {
       record.closeReason ??= `${counter === 'bytesIn' ? 'client' : 'upstream'}_${(error.code ?? 'error').toLowerCase()}`

@@ -23,14 +23,12 @@ export class UpgradeSocket {
     socket.on('readable', this.#onReadable)
   }
 
-  /** The bare socket for a tunnel, what the client has sent so far in front. */
-  takeOver(): Socket {
+  /** The bare socket for a tunnel, and what the client has sent so far; its end may have been read already. */
+  takeOver(): { readonly socket: Socket; readonly early: Buffer } {
     this.response.detachSocket(this.#socket)
     // A 'readable' listener would keep the tunnel's 'data' listener from ever being called.
     this.#socket.off('readable', this.#onReadable).off('drain', this.#onDrain)
-    const early = Buffer.concat(this.#early)
-    if (early.length > 0) this.#socket.unshift(early)
-    return this.#socket
+    return { socket: this.#socket, early: Buffer.concat(this.#early) }
   }
 
   readonly #onDrain = (): void => {

@@ -49,6 +49,7 @@ export class UpstreamConnection {
   #state: State
   #user: ConnectionUser | undefined
   #mayBeReused = false
+  #isPaused = false
   #served = 0
   /** `performance.now()` after which an idle connection is closed. */
   idleUntil = 0
@@ -105,10 +106,12 @@ export class UpstreamConnection {
   }
 
   pause(): void {
+    this.#isPaused = true
     this.#socket.pause()
   }
 
   resume(): void {
+    this.#isPaused = false
     this.#socket.resume()
   }
 
@@ -116,6 +119,8 @@ export class UpstreamConnection {
   release(head: ResponseHead): void {
     this.#user = undefined
     this.#mayBeReused = true
+    // The last bytes may have filled the client: a connection that is not read would swallow the next answer.
+    if (this.#isPaused) this.resume()
     this.idleUntil = performance.now() + idleLimitMs(head)
   }
 
