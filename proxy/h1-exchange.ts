@@ -12,6 +12,7 @@ import type {
   ExchangeRecord,
   HttpVersion,
 } from './exchange.ts'
+import { findField } from './field-lines.ts'
 import { type RequestFields, readRequestFields } from './request-fields.ts'
 import { requestIdFor } from './request-id.ts'
 import type { UpgradeSocket } from './upgrade-socket.ts'
@@ -103,6 +104,9 @@ export class H1Exchange implements Exchange {
 
   start(status: number, reason: string, headers: readonly string[]): void {
     this.record.status = status
+    // Without a length the end of the connection is the end of the body (RFC 9112 section 6.3).
+    if (this.version === '1.0' && findField(headers, 'content-length') === undefined)
+      this.#response.shouldKeepAlive = false
     this.#response.writeHead(status, reason, headers as string[])
   }
 
@@ -154,7 +158,9 @@ export class H1Exchange implements Exchange {
   onSettled(): void {
     const { client } = this
     client.active.delete(this)
-    if (!this.#request.socket.destroyed) client.waiting.shift()?.()
+    // RFC 9112 section 9.6: what stands behind the last answer of a connection must not be processed.
+    if (this.#request.socket.destroyed || !this.#response.shouldKeepAlive) client.waiting.length = 0
+    else client.waiting.shift()?.()
   }
 
   abort(): void {

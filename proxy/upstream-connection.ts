@@ -124,10 +124,12 @@ export class UpstreamConnection {
     this.idleUntil = performance.now() + idleLimitMs(head)
   }
 
-  /** Hands the bare stream over after a 101; the pool forgets the connection. */
+  /** Hands the bare stream over after a 101; the pool counts it until it is closed. */
   detach(): Duplex {
-    this.#forget()
+    this.#user = undefined
+    this.#state = 'closed'
     const socket = this.#socket
+    socket.once('close', () => this.#owner.onClosed(this))
     socket.off('connect', this.#onConnect).off('data', this.#onData).off('drain', this.#onDrain)
     socket.off('end', this.#onEnd).off('error', this.#onError).off('close', this.#onClose)
     return socket

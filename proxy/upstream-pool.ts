@@ -64,8 +64,10 @@ export class UpstreamPool implements Watched, Disposable {
       idle.take(user)
       return idle
     }
-    if (group.open.size >= this.#settings.upstreamConnections)
-      throw new RelayError('limit_upstream_connections')
+    const { upstreamConnections } = this.#settings
+    // Idle ones must not keep out those who cannot use them.
+    if (group.open.size >= upstreamConnections) group.idle.shift()?.destroy()
+    if (group.open.size >= upstreamConnections) throw new RelayError('limit_upstream_connections')
     const connection = new UpstreamConnection({
       upstream: group.upstream,
       owner: group,

@@ -43,6 +43,8 @@ export interface VmRecord {
 
 export const ROUTE_PREFIX = 'route/'
 export const VM_PREFIX = 'vm/'
+/** `seed/<hostname>`: this route was made by the first start and must not be made again. */
+export const SEED_PREFIX = 'seed/'
 export const VISIBILITIES = ['public', 'private'] as const satisfies readonly Visibility[]
 export const VM_NAME = { what: "a VM's name (one DNS label in lower case)", accepts: isLabel }
 
