@@ -29,6 +29,8 @@ const LOG_OPTIONS = {
   minLength: 60_000,
   maxWrite: 65_536,
   periodicFlush: 250,
+  // A reader of standard error that stands still costs lines, not memory without end.
+  maxLength: 67_108_864,
 }
 
 const [command] = process.argv.slice(2)

@@ -1,7 +1,7 @@
 /** The local certificate authority for development: made once, kept in a folder, trusted by hand. */
 
 import { createPrivateKey, type KeyObject, randomUUID, X509Certificate } from 'node:crypto'
-import { chmod, link, mkdir, open, readFile, rm } from 'node:fs/promises'
+import { link, mkdir, open, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
 import { AcmeError } from './errors.ts'
@@ -72,7 +72,6 @@ export async function loadLocalCa(
 async function loadPair(folder: string, now: () => number): Promise<Pair> {
   try {
     await mkdir(folder, { recursive: true, mode: 0o700 })
-    await chmod(folder, 0o700)
     const { certPem, keyPem } = await loadFiles(folder, now())
     return checkPair(folder, { certPem, keyPem, nowMs: now() })
   } catch (cause) {

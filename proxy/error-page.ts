@@ -1,15 +1,7 @@
 /** The HTML that a browser's user sees of an error, and the page that explains all of them. */
 
 import type { Fault } from '../lib/errors.ts'
-
-/** Our texts are constants, but a route's name or a detail could carry anything. */
-export function escapeHtml(text: string): string {
-  return text
-    .replaceAll('&', '&amp;')
-    .replaceAll('<', '&lt;')
-    .replaceAll('>', '&gt;')
-    .replaceAll('"', '&quot;')
-}
+import { escapeHtml } from '../lib/html.ts'
 
 export interface ErrorPageFacts {
   readonly code: string

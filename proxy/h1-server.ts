@@ -5,7 +5,7 @@ import type { Socket } from 'node:net'
 import type { Exchange } from './exchange.ts'
 import { hasToken } from './field-lines.ts'
 import { H1Exchange, type H1Request } from './h1-exchange.ts'
-import { answerUnreadable, stopReading, type UnreadableDeps } from './unreadable-bytes.ts'
+import { answerUnreadable, discardRest, type UnreadableDeps } from './unreadable-bytes.ts'
 import { responseFor, UpgradeSocket } from './upgrade-socket.ts'
 
 export interface ServerDeps extends UnreadableDeps {
@@ -72,8 +72,7 @@ type Parts = Omit<H1Request, 'client'>
 function accept(parts: Parts, deps: ServerDeps): void {
   const client = deps.clients.clientOf(parts.request.socket)
   if (client.isSpent) {
-    // Its response is never sent; Node would go on to parse and keep what comes behind it.
-    stopReading(parts.request.socket)
+    // Its response is never sent; the answer before it ends the connection.
     return
   }
   if (deps.drain.isDraining) parts.response.shouldKeepAlive = false
@@ -87,7 +86,7 @@ function accept(parts: Parts, deps: ServerDeps): void {
     deps.handle(exchange)
   }
   if (client.active.size === 0) start()
-  else waitInLine(exchange, start, deps.pipelineLimit)
+  else waitInLine(exchange, start, { limit: deps.pipelineLimit, socket: parts.request.socket })
 }
 
 /**
@@ -95,12 +94,17 @@ function accept(parts: Parts, deps: ServerDeps): void {
  * connection from having more requests under way than HTTP/2 allows it streams. A line that is full ends with its
  * last answer.
  */
-function waitInLine(exchange: H1Exchange, start: () => void, limit: number): void {
+function waitInLine(
+  exchange: H1Exchange,
+  start: () => void,
+  { limit, socket }: { readonly limit: number; readonly socket: Socket },
+): void {
   const { client } = exchange
   client.waiting.push(start)
   if (client.waiting.length < limit) return
   client.isSpent = true
   exchange.endConnection()
+  discardRest(socket)
 }
 
 function acceptUpgrade(

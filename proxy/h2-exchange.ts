@@ -94,7 +94,8 @@ export class H2Exchange implements Exchange {
   ): void {
     this.record.status = status
     if (!this.#isOpen()) return
-    this.#isHeadOnly = !options.hasBody
+    // Node ends the stream with the head of a 205, which has no content (RFC 9110 section 15.3.6).
+    this.#isHeadOnly = !options.hasBody || status === 205
     this.#mayHaveTrailers = options.mayHaveTrailers
     const respondOptions = { endStream: this.#isHeadOnly, waitForTrailers: options.mayHaveTrailers }
     this.stream.respond([':status', String(status), ...headers], respondOptions)
@@ -110,6 +111,7 @@ export class H2Exchange implements Exchange {
   distrustConnection(): void {}
 
   write(chunk: Buffer): boolean {
+    if (this.#isHeadOnly) return true
     this.record.bytesOut += chunk.length
     if (this.stream.write(Buffer.from(chunk))) return true
     this.stream.once('drain', () => this.observer?.onDrain())
@@ -117,8 +119,8 @@ export class H2Exchange implements Exchange {
   }
 
   end(chunk?: Buffer, trailers: readonly string[] = []): void {
-    if (chunk !== undefined) this.record.bytesOut += chunk.length
     if (!this.#isHeadOnly) {
+      if (chunk !== undefined) this.record.bytesOut += chunk.length
       if (this.#mayHaveTrailers) this.stream.once('wantTrailers', () => this.#sendTrailers(trailers))
       if (chunk === undefined) this.stream.end()
       else this.stream.end(Buffer.from(chunk))

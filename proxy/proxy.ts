@@ -65,6 +65,8 @@ export interface Proxy extends AsyncDisposable {
   readonly opsPort: number
 }
 
+/** Refused requests of a line are answered by recursion, so it must not be long. */
+const MAX_PIPELINE = 100
 const DRAIN_POLL_MS = 20
 /** For the answers that say that the edge went away. */
 const LAST_WORD_MS = 200
@@ -134,7 +136,7 @@ function createCore(deps: ProxyDeps, settings: ProxySettings, started: AsyncDisp
     clients,
     edgeName,
     drain: drainState,
-    pipelineLimit: limits.streams,
+    pipelineLimit: Math.min(limits.streams, MAX_PIPELINE),
     reportBadRequest: createBadRequestReport(metrics, deps.log),
   }
   const findUnready = () => [...(drainState.isDraining ? ['draining'] : []), ...deps.findUnready()]

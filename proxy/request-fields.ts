@@ -42,7 +42,7 @@ type Kind =
   | 'userAgent'
   | 'dropped'
 
-/** RFC 9110 section 7.6.1 and what facts/edge.md adds; then the forwarding fields that are ours to write. */
+/** RFC 9110 section 7.6.1 and what Node and HTTP/2 need gone; then the forwarding fields that are ours to write. */
 const KINDS: ReadonlyMap<string, Kind> = new Map<string, Kind>([
   ['host', 'host'],
   ['content-length', 'length'],

@@ -61,17 +61,25 @@ export function informFields(head: ResponseHead, exchange: Exchange): string[] {
   return endToEnd(head, exchange)
 }
 
-function endToEnd({ headers, names, framing }: ResponseHead, { version }: Exchange): string[] {
+function endToEnd(head: ResponseHead, { version }: Exchange): string[] {
+  const { headers, names } = head
   const fields: string[] = []
-  const nominated = findNominated({ headers, names })
-  // Node throws for a Trailer field where no trailers can follow (RFC 9110 section 6.6.2 calls it a hint).
-  const mayAnnounce = framing === 'chunked' && version !== '1.0'
+  const nominated = findNominated(head)
   for (let at = 0; at < names.length; at += 1) {
     const name = names[at] ?? ''
-    if (DROPPED.has(name) || nominated?.has(name) || (name === 'trailer' && !mayAnnounce)) continue
+    if (DROPPED.has(name) || nominated?.has(name) || isOutOfPlace(name, head, version)) continue
     fields.push(version === '2' ? name : (headers[at * 2] ?? ''), headers[at * 2 + 1] ?? '')
   }
   return fields
+}
+
+/** Fields that the VM may write but that break this client: Node throws for the one, HTTP/2 resets for the other. */
+function isOutOfPlace(name: string, { status, framing }: ResponseHead, version: string): boolean {
+  // RFC 9110 section 6.6.2: a hint, but of no use where no trailers can follow.
+  if (name === 'trailer') return framing !== 'chunked' || version === '1.0'
+  // RFC 9110 section 8.6 forbids it with 1xx and 204; a 205 has no content over HTTP/2.
+  if (name === 'content-length') return status < 200 || status === 204 || (status === 205 && version === '2')
+  return false
 }
 
 function findNominated({ headers, names }: Pick<ResponseHead, 'headers' | 'names'>): Set<string> | undefined {

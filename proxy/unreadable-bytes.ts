@@ -37,7 +37,7 @@ export function answerUnreadable(cause: NodeJS.ErrnoException, socket: Socket, d
   if (client.isSpent) return
   const error = new RelayError(CODES[cause.code ?? ''] ?? 'request_syntax', { cause })
   client.isSpent = true
-  stopReading(socket)
+  discardRest(socket)
   const { newest } = client
   const isOpen = client.active.size > 0 || client.waiting.length > 0
   if (newest === undefined || !isOpen) refuse(error, socket, deps)
@@ -74,8 +74,19 @@ function refuse(
   reportBadRequest(error, { address: clients.clientOf(socket).address, requestId })
 }
 
-/** Node starts to read again after each request and at each drain, so a mere pause lets 64 KiB in per answer. */
-export function stopReading(socket: Socket): void {
-  socket.pause()
-  socket.resume = () => socket
+/** More than a client can have under way by mistake. */
+const MAX_DISCARDED_BYTES = 1_048_576
+
+/**
+ * Throws away what comes behind the last request that counts. A pause would be lighter, but Node reads on at each
+ * answer all the same, and the end of a client that is not read is never noticed.
+ */
+export function discardRest(socket: Socket): void {
+  let discarded = 0
+  socket.removeAllListeners('data')
+  socket.on('data', (chunk: Buffer) => {
+    discarded += chunk.length
+    if (discarded > MAX_DISCARDED_BYTES) socket.destroy()
+  })
+  socket.resume()
 }

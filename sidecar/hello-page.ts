@@ -1,5 +1,7 @@
 /** The page of the `hello` VM: the request as it arrived, and two live connections to try. */
 
+import { escapeHtml } from '../lib/html.ts'
+
 /** What the edge wrote, not the client. */
 const EDGE_FIELD =
   /^(x-landfall-.*|x-forwarded-.*|forwarded|via|x-request-id|traceparent|tracestate|cdn-loop)$/i
@@ -88,16 +90,4 @@ ${seen.rawHeaders.map(toRow).join('\n')}
 function toRow([name, value]: readonly [string, string]): string {
   const mark = EDGE_FIELD.test(name) ? ' class="edge"' : ''
   return `<tr${mark}><th scope="row">${escapeHtml(name)}</th><td>${escapeHtml(value)}</td></tr>`
-}
-
-const ENTITIES: Readonly<Record<string, string>> = {
-  '&': '&amp;',
-  '<': '&lt;',
-  '>': '&gt;',
-  '"': '&quot;',
-  "'": '&#39;',
-}
-
-export function escapeHtml(text: string): string {
-  return text.replace(/[&<>"']/g, (character) => ENTITIES[character] ?? '')
 }

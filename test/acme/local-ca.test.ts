@@ -132,11 +132,12 @@ t.test('says so when the folder cannot be used', async (t) => {
   await t.rejects(loadLocalCa(folder), { code: 'local_ca_unwritable', message: new RegExp(folder) })
 })
 
-t.test('closes a folder that others could enter', async (t) => {
+t.test('leaves the mode of a folder that was there before: it may be one that others need', async (t) => {
   const folder = await folderFor(t)
   await chmod(folder, 0o755)
   await loadLocalCa(folder)
-  t.equal(await modeOf(folder), '700')
+  t.equal(await modeOf(folder), '755')
+  t.equal(await modeOf(join(folder, 'ca.key')), '600')
 })
 
 t.test('issues certificates that browsers accept', async (t) => {

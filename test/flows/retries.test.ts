@@ -169,7 +169,7 @@ for (const [method, status, arrivals] of [
 
 t.test('a VM that closes each connection soon after its answer makes no GET fail', async (t) => {
   const edge = await edgeFor(t)
-  // facts/edge.md row 14: 2 of 300 failed with a stock proxy.
+  // Measured: 2 of 300 failed with a stock proxy.
   const origin = await originFor(t)
   origin.server.on('connection', (socket) => {
     socket.on('data', () => setTimeout(() => socket.destroySoon(), 5))

@@ -1,4 +1,4 @@
-/** The access log: one valid JSON line per request, with the field names of facts/edge.md and without secrets. */
+/** The access log: one valid JSON line per request, with the field names that its readers know and without secrets. */
 
 import { asyncProperty, record, string } from 'fast-check'
 import t from 'tap'
@@ -84,7 +84,7 @@ const NAMES = [
   ...['tls.version', 'tls.cipher', 'tls.sni', 'bytes_in', 'bytes_out'],
 ]
 
-t.test('names its fields as facts/edge.md section 2 does', async (t) => {
+t.test('names its fields as promised', async (t) => {
   const line = lineOf(RELAYED)
   for (const name of NAMES) {
     const value = name.split('.').reduce((object, part) => object?.[part], line)

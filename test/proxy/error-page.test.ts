@@ -1,7 +1,8 @@
 /** The error pages: nothing that a client or a VM wrote becomes markup, and every code is explained. */
 
 import t from 'tap'
-import { errorPage, errorsPage, escapeHtml } from '../../proxy/error-page.ts'
+import { escapeHtml } from '../../lib/html.ts'
+import { errorPage, errorsPage } from '../../proxy/error-page.ts'
 import { FAULTS } from '../../proxy/errors.ts'
 
 const ATTACK = `"><script>alert('x')</script><img src=x onerror=alert(1)>&amp;`

@@ -125,7 +125,7 @@ t.test('reads the gauges at the moment when somebody looks', async (t) => {
     t.ok(text.includes(`\n${line}\n`), line)
 })
 
-/** The metrics of facts/edge.md section 2 whose parts exist: no ACME, login, Redis or BGP yet. */
+/** The promised metrics whose parts exist: no ACME, login, Redis or BGP yet. */
 const NAMES: readonly (readonly [name: string, type: string])[] = [
   ['edge_http_requests_total', 'counter'],
   ['edge_http_request_duration_seconds', 'histogram'],
@@ -144,7 +144,7 @@ const NAMES: readonly (readonly [name: string, type: string])[] = [
   ['edge_sockets_open', 'gauge'],
 ]
 
-t.test('has the names of facts/edge.md section 2', async (t) => {
+t.test('has the promised names', async (t) => {
   const text = await metricsOf(OK).registry.metrics()
   for (const [name, type] of NAMES) t.ok(text.includes(`\n# TYPE ${name} ${type}\n`), `${name}, a ${type}`)
 })

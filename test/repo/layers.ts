@@ -11,7 +11,7 @@ interface Rule {
   readonly types?: readonly string[]
 }
 
-/** A root file is a part of its own; so is a folder. DESIGN: main → edge, host, cli → parts → lib. */
+/** A root file is a part of its own; so is a folder. main → edge, host, cli → parts → lib. */
 const RULES: Readonly<Record<string, Rule>> = {
   // In one process edge and host share one store, so main opens it; that is all it takes from routing.
   main: { values: ['edge', 'host', 'cli', 'config', 'routing', 'lib'] },
