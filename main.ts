@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** The command line's entry: picks a command, sets the exit code. */
+/** The command line's entry: `landfall dev` runs an edge and a host over one store until a signal ends it. */
 
 import { once } from 'node:events'
 import { fstatSync } from 'node:fs'

@@ -12,6 +12,9 @@ export interface Authority {
   readonly port: number | undefined
 }
 
+/** Before the request's own has been read. */
+export const NO_AUTHORITY: Authority = { text: '', host: '', port: undefined }
+
 /** RFC 3986 section 3.2.2 without user info, percent-encoding and IP literals of the future. */
 const AUTHORITY =
   /^([A-Za-z0-9_](?:[A-Za-z0-9._-]{0,252}[A-Za-z0-9_])?\.?|\[[0-9A-Fa-f:.]{2,45}\])(?::(\d{1,5}))?$/
@@ -19,8 +22,7 @@ const AUTHORITY =
 /** @throws RelayError request_host */
 export function parseAuthority(text: string): Authority {
   const match = AUTHORITY.exec(text)
-  if (match === null || match[1]?.includes('..'))
-    throw new RelayError('request_host', { context: { host: text.slice(0, 300) } })
+  if (match === null || match[1]?.includes('..')) throw new RelayError('request_host')
   if (match[1]?.startsWith('[') && !isIPv6(match[1].slice(1, -1)))
     throw new RelayError('request_host', { detail: 'not an IPv6 address' })
   const port = match[2] === undefined ? undefined : Number(match[2])

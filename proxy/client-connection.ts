@@ -16,8 +16,6 @@ export interface TlsFacts {
 
 export interface ClientConnection {
   readonly address: string
-  readonly port: number
-  readonly localPort: number
   /** A configured proxy in front of the edge, whose forwarding fields are believed. */
   readonly isTrusted: boolean
   readonly tls: TlsFacts | undefined
@@ -39,8 +37,6 @@ export function createClientConnection(socket: Socket | TLSSocket, trusted: Bloc
   const address = withoutMapping(socket.remoteAddress ?? '')
   return {
     address,
-    port: socket.remotePort ?? 0,
-    localPort: socket.localPort ?? 0,
     isTrusted: address !== '' && trusted.check(address, isIPv6(address) ? 'ipv6' : 'ipv4'),
     tls: 'getProtocol' in socket ? tlsFacts(socket) : undefined,
     active: new SlotList(),

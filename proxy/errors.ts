@@ -215,5 +215,5 @@ export function toConnectError(cause: NodeJS.ErrnoException): RelayError {
       : cause.code === 'ETIMEDOUT'
         ? 'connect_timeout'
         : 'connect_unreachable'
-  return new RelayError(code, { cause, context: { errno: cause.code } })
+  return new RelayError(code, { cause })
 }

@@ -5,8 +5,8 @@ import type { Slotted } from '../lib/slot-list.ts'
 import type { Authority } from './authority.ts'
 import type { ClientConnection } from './client-connection.ts'
 import type { RelayError } from './errors.ts'
+import type { ExchangeRecord } from './exchange-record.ts'
 import type { RequestFields } from './request-fields.ts'
-import type { RelayRoute } from './upstream.ts'
 
 /** `other` is what Node's parser lets through and this edge refuses, such as HTTP/0.9. */
 export type HttpVersion = '1.0' | '1.1' | '2' | 'other'
@@ -24,23 +24,6 @@ export interface ExchangeObserver {
 /** How the body's end is known: a length in bytes, or 'chunked', or no body. */
 export type BodyFraming = number | 'chunked' | undefined
 
-/** What the access log and the metrics say of one exchange; filled in as it goes. */
-export interface ExchangeRecord {
-  readonly startedAt: number
-  status: number
-  bytesIn: number
-  bytesOut: number
-  errorCode?: string
-  errorDetail?: string
-  route?: RelayRoute
-  upstreamConnectMs?: number
-  upstreamFirstByteMs?: number
-  upstreamReused?: boolean
-  retries: number
-  /** What ended it when it was not its own end: client_gone, upstream_incomplete, … */
-  closeReason?: string
-}
-
 export interface ClientTunnel {
   readonly stream: Duplex
   /** What the client sent before the VM had agreed. */
@@ -54,8 +37,9 @@ export interface StartOptions {
   readonly hasBody: boolean
 }
 
+/** All that the steps of a request know of it, and all that they can do to its client. */
 export interface Exchange extends Slotted {
-  /** 32 hex digits: the X-Request-Id, and the trace id of traceparent. */
+  /** The X-Request-Id: 32 hex digits that are the trace id as well, or a trusted proxy's own id. */
   readonly id: string
   readonly version: HttpVersion
   readonly method: string
@@ -64,7 +48,7 @@ export interface Exchange extends Slotted {
   /** What `checkRequest` read from Host or :authority; before that, an empty host. */
   authority: Authority
   readonly fields: RequestFields
-  /** Names and values, alternating, without pseudo-header fields. */
+  /** Names and values, alternating, as they came; over HTTP/2 pseudo-header fields stand among them. */
   readonly rawHeaders: readonly string[]
   readonly client: ClientConnection
   /** The client's side as a bare stream. */

@@ -17,7 +17,7 @@ const QUOTED = /"(?:[^"\\]|\\.)*(?:"|$)/g
 const SCHEME = /^(?:https?|wss?)$/i
 const PORT = /^\d{1,5}$/
 const HOST = /^[A-Za-z0-9._:[\]-]{1,260}$/
-/** A VM that itself relays to another VM is legitimate; a third round is a circle. */
+/** A VM that itself relays to another VM is legitimate; what has gone round three times is a circle. */
 const MAX_ROUNDS = 3
 
 /** @throws RelayError request_loop (RFC 8586 section 2) */

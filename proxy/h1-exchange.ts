@@ -2,16 +2,10 @@
 
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Duplex, Readable } from 'node:stream'
-import type { Authority } from './authority.ts'
+import { NO_AUTHORITY } from './authority.ts'
 import type { ClientConnection } from './client-connection.ts'
-import type {
-  BodyFraming,
-  ClientTunnel,
-  Exchange,
-  ExchangeObserver,
-  ExchangeRecord,
-  HttpVersion,
-} from './exchange.ts'
+import type { BodyFraming, ClientTunnel, Exchange, ExchangeObserver, HttpVersion } from './exchange.ts'
+import { createRecord, type ExchangeRecord } from './exchange-record.ts'
 import { findField } from './field-lines.ts'
 import { type RequestFields, readRequestFields } from './request-fields.ts'
 import { requestIdFor } from './request-id.ts'
@@ -30,7 +24,6 @@ export interface H1Request {
 const LINGER_MS = 1_000
 /** Node sends a head and a body that are both text in one piece, which costs less than a buffer and a second piece. */
 const MAX_TEXT_BYTES = 8_192
-const NO_AUTHORITY: Authority = { text: '', host: '', port: undefined }
 
 export class H1Exchange implements Exchange {
   slot = -1
@@ -66,7 +59,7 @@ export class H1Exchange implements Exchange {
     this.expectsContinue = expectsContinue
     this.isUpgrade = upgrade !== undefined
     this.id = requestIdFor(client, this.rawHeaders)
-    this.record = { startedAt: performance.now(), status: 0, bytesIn: 0, bytesOut: 0, retries: 0 }
+    this.record = createRecord()
   }
 
   get stream(): Duplex {

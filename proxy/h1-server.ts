@@ -10,7 +10,7 @@ import { responseFor, UpgradeSocket } from './upgrade-socket.ts'
 
 export interface ServerDeps extends UnreadableDeps {
   readonly handle: (exchange: Exchange) => void
-  readonly drain: { readonly isDraining: boolean }
+  readonly drainState: { readonly isDraining: boolean }
   /** HTTP/1.1 requests that may wait behind the one under way. */
   readonly pipelineLimit: number
 }
@@ -75,7 +75,7 @@ function accept(parts: Parts, deps: ServerDeps): void {
     // Its response is never sent; the answer before it ends the connection.
     return
   }
-  if (deps.drain.isDraining) parts.response.shouldKeepAlive = false
+  if (deps.drainState.isDraining) parts.response.shouldKeepAlive = false
   const exchange = new H1Exchange({ ...parts, client })
   // Node's parser stops at an Upgrade and drops what came behind it, so a client must not wait for more answers.
   if (exchange.fields.upgrade !== '' && hasToken(exchange.fields.connection, 'upgrade'))
@@ -114,7 +114,7 @@ function acceptUpgrade(
 ): void {
   // Without a listener a reset would be an uncaught error; 'close' tells the exchange.
   socket.on('error', () => {})
-  if (hasOpenResponse(socket) || socket !== request.socket) {
+  if (!isFree(request, socket)) {
     request.socket.destroy()
     return
   }
@@ -122,9 +122,14 @@ function acceptUpgrade(
   accept({ request, response: upgrade.response, upgrade }, deps)
 }
 
+/** False for a socket that still owes an answer, or that Node has wrapped because a body has not come yet. */
+function isFree(request: IncomingMessage, socket: Socket): boolean {
+  return socket === request.socket && !hasOpenResponse(socket)
+}
+
 function refuseConnect(request: IncomingMessage, socket: Socket, deps: ServerDeps): void {
   socket.on('error', () => {})
-  if (hasOpenResponse(socket) || socket !== request.socket) {
+  if (!isFree(request, socket)) {
     request.socket.destroy()
     return
   }

@@ -2,9 +2,10 @@
 
 import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2'
 import type { Duplex, Readable } from 'node:stream'
-import type { Authority } from './authority.ts'
+import { NO_AUTHORITY } from './authority.ts'
 import type { ClientConnection } from './client-connection.ts'
-import type { BodyFraming, ClientTunnel, Exchange, ExchangeObserver, ExchangeRecord } from './exchange.ts'
+import type { BodyFraming, ClientTunnel, Exchange, ExchangeObserver } from './exchange.ts'
+import { createRecord, type ExchangeRecord } from './exchange-record.ts'
 import { type RequestFields, readRequestFields } from './request-fields.ts'
 import { requestIdFor } from './request-id.ts'
 
@@ -16,7 +17,6 @@ export interface H2Request {
 }
 
 const NO_BYTES = Buffer.alloc(0)
-const NO_AUTHORITY: Authority = { text: '', host: '', port: undefined }
 const { NGHTTP2_CANCEL, NGHTTP2_NO_ERROR } = constants
 
 export class H2Exchange implements Exchange {
@@ -52,7 +52,7 @@ export class H2Exchange implements Exchange {
     this.expectsContinue =
       this.bodyFraming !== undefined && this.fields.expect.toLowerCase() === '100-continue'
     this.id = requestIdFor(client, rawHeaders)
-    this.record = { startedAt: performance.now(), status: 0, bytesIn: 0, bytesOut: 0, retries: 0 }
+    this.record = createRecord()
     if (this.bodyFraming !== undefined)
       stream.once('trailers', (_headers, _flags, raw) => this.#keepTrailers(raw))
   }

@@ -16,7 +16,7 @@ export interface HandleDeps extends OwnPathDeps {
   readonly refuse: (exchange: Exchange, error: unknown) => void
 }
 
-/** Every request, upgrade and extended CONNECT comes through here, whatever its HTTP version. */
+/** Every request, upgrade and extended CONNECT comes through here, unless the plain port redirects it. */
 export function handle(exchange: Exchange, deps: HandleDeps): void {
   try {
     checkRequest(exchange, deps.limits)

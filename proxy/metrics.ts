@@ -17,7 +17,7 @@ export interface Gauges {
   readonly isDraining: () => number
 }
 
-export interface Handshake {
+export interface TlsHandshake {
   /** `ok`, or Node's error code. */
   readonly result: string
   readonly version?: string
@@ -27,7 +27,7 @@ export interface Handshake {
 export interface Metrics {
   readonly registry: Registry
   countExchange(exchange: Exchange, durationSeconds: number): void
-  countHandshake(handshake: Handshake): void
+  countHandshake(handshake: TlsHandshake): void
   countBadRequest(code: string): void
 }
 

@@ -1,14 +1,14 @@
 /** Builds the relay out of its parts and opens its ports; on disposal it drains them. */
 
-import { setTimeout as delay } from 'node:timers/promises'
 import { Deadlines } from '../lib/deadlines.ts'
 import type { Fault } from '../lib/errors.ts'
 import type { Log } from '../lib/log.ts'
 import { createAccessLog, type LineWriter } from './access-log.ts'
 import { ClientRegistry, type ClientRegistrySettings } from './client-registry.ts'
+import { drain } from './drain.ts'
 import { createEngine } from './engine.ts'
 import { errorsPage } from './error-page.ts'
-import { FAULTS, RelayError } from './errors.ts'
+import { FAULTS } from './errors.ts'
 import type { Exchange } from './exchange.ts'
 import type { ForwardingSettings } from './forwarding.ts'
 import type { ServerDeps } from './h1-server.ts'
@@ -18,7 +18,7 @@ import { createMetrics, type Metrics } from './metrics.ts'
 import { startOpsListener } from './ops-listener.ts'
 import { createRefuse } from './refusal.ts'
 import type { RelayTimes } from './relay.ts'
-import { type Listener, startTlsListener, type TlsListenerDeps } from './tls-listener.ts'
+import { startTlsListener, type TlsListenerDeps } from './tls-listener.ts'
 import { UpstreamPool } from './upstream-pool.ts'
 
 export interface ProxyDeps extends Pick<HandleDeps, 'visibility'> {
@@ -67,9 +67,6 @@ export interface Proxy extends AsyncDisposable {
 
 /** Refused requests of a line are answered by recursion, so it must not be long. */
 const MAX_PIPELINE = 100
-const DRAIN_POLL_MS = 20
-/** For the answers that say that the edge went away. */
-const LAST_WORD_MS = 200
 
 /** @throws Error when a port cannot be had; what was opened before is closed again */
 export async function startProxy(deps: ProxyDeps, settings: ProxySettings): Promise<Proxy> {
@@ -135,13 +132,16 @@ function createCore(deps: ProxyDeps, settings: ProxySettings, started: AsyncDisp
   const server = {
     clients,
     edgeName,
-    drain: drainState,
+    drainState,
     pipelineLimit: Math.min(limits.streams, MAX_PIPELINE),
-    reportBadRequest: createBadRequestReport(metrics, deps.log),
+    reportBadRequest: createBadRequestReport(
+      metrics,
+      settings.listen.accessLog === 'on' ? deps.log : undefined,
+    ),
   }
   const findUnready = () => [...(drainState.isDraining ? ['draining'] : []), ...deps.findUnready()]
   return {
-    server: { ...server, drainState, tunnels },
+    server: { ...server, tunnels },
     handle: { ...deps, limits, engine, refuse, settle, errorsPage: pageOf(deps.faults) },
     metrics,
     settle,
@@ -151,7 +151,7 @@ function createCore(deps: ProxyDeps, settings: ProxySettings, started: AsyncDisp
 }
 
 /** The log line and the count of bytes that never became a request. */
-function createBadRequestReport(metrics: Metrics, log: Log): ServerDeps['reportBadRequest'] {
+function createBadRequestReport(metrics: Metrics, log: Log | undefined): ServerDeps['reportBadRequest'] {
   return (error, { address, requestId }) => {
     metrics.countBadRequest(error.code)
     const facts = {
@@ -160,7 +160,7 @@ function createBadRequestReport(metrics: Metrics, log: Log): ServerDeps['reportB
       status: error.fault.status,
       error_code: error.code,
     }
-    log.info({ logger: 'access', ...facts, reason: reasonOf(error.cause) }, 'bad request')
+    log?.info({ logger: 'access', ...facts, reason: reasonOf(error.cause) }, 'bad request')
   }
 }
 
@@ -205,31 +205,4 @@ function createSettle(
     writeLine(exchange, durationSeconds)
     exchange.onSettled()
   }
-}
-
-interface Drained {
-  readonly clients: ClientRegistry
-  readonly drainState: { isDraining: boolean }
-  readonly tunnels: ReadonlySet<Disposable>
-}
-
-/** Lets open requests end; what is left at the deadline is cut. */
-async function drain(
-  listeners: readonly Listener[],
-  { clients, drainState, tunnels }: Drained,
-  drainMs: number,
-): Promise<void> {
-  drainState.isDraining = true
-  clients.endConnections()
-  for (const listener of listeners) listener.stopAccepting()
-  await waitUntilIdle(clients, drainMs)
-  clients.failAll(new RelayError('draining'))
-  for (const tunnel of tunnels) tunnel[Symbol.dispose]()
-  await waitUntilIdle(clients, LAST_WORD_MS)
-  clients.destroyAll()
-}
-
-async function waitUntilIdle(clients: ClientRegistry, limitMs: number): Promise<void> {
-  const deadline = performance.now() + limitMs
-  while (clients.isBusy && performance.now() < deadline) await delay(DRAIN_POLL_MS)
 }

@@ -7,6 +7,7 @@ import { problemOf } from '../lib/problem.ts'
 import { errorPage } from './error-page.ts'
 import { RelayError } from './errors.ts'
 import type { Exchange } from './exchange.ts'
+import { recordFault } from './exchange-record.ts'
 
 export interface RefusalDeps {
   readonly edgeName: string
@@ -19,8 +20,7 @@ export function createRefuse(deps: RefusalDeps): (exchange: Exchange, error: unk
   return (exchange, thrown) => {
     const error =
       thrown instanceof LandfallError ? thrown : new RelayError('internal_error', { cause: thrown })
-    exchange.record.errorCode = error.code
-    if (error.detail !== undefined) exchange.record.errorDetail = error.detail
+    recordFault(exchange.record, error)
     if (error.code === 'internal_error')
       deps.log.error({ err: error.cause, requestId: exchange.id }, 'request failed inside the edge')
     if (exchange.headSent) exchange.abort()
@@ -48,7 +48,7 @@ function answer(exchange: Exchange, error: LandfallError, edgeName: string): voi
   ]
   // A request that could be read in two ways leaves a connection whose next bytes cannot be trusted.
   if (source === 'client' && (status === 400 || status === 505)) exchange.distrustConnection()
-  // RFC 9110 section 15.5.6 wants the methods that are taken.
+  // RFC 9110 section 15.5.6; of the methods that are taken, those that clients know.
   if (status === 405) headers.push('allow', ALLOWED_METHODS)
   // RFC 9110 section 15.5.2 wants one with every 401.
   if (status === 401) headers.push('www-authenticate', `Bearer realm="${exchange.authority.host}"`)

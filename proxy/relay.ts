@@ -3,6 +3,7 @@
 import type { Deadlines, Watched } from '../lib/deadlines.ts'
 import { RelayError } from './errors.ts'
 import type { Exchange, ExchangeObserver } from './exchange.ts'
+import { recordFault } from './exchange-record.ts'
 import { RequestBody } from './request-body.ts'
 import { informFields, responseFields, trailerFields } from './response-fields.ts'
 import type { ResponseHead } from './response-parser.ts'
@@ -183,9 +184,7 @@ export class Relay implements ConnectionUser, ExchangeObserver, Watched {
       else if (now - this.#lastProgress() > times.firstByteMs)
         this.#connection?.fail(new RelayError('upstream_timeout'))
     } else if (now - this.#lastProgress() > times.idleMs) {
-      this.#connection?.fail(
-        new RelayError('upstream_idle', { context: { isClientFull: this.#isClientFull } }),
-      )
+      this.#connection?.fail(new RelayError('upstream_idle'))
     }
   }
 
@@ -261,7 +260,7 @@ export class Relay implements ConnectionUser, ExchangeObserver, Watched {
   #cut(error: RelayError): void {
     const { record } = this.#exchange
     record.closeReason = this.#isClientFull && error.code === 'upstream_idle' ? 'client_stalled' : error.code
-    record.errorCode = error.code
+    recordFault(record, error)
     this.#over()
     this.#exchange.abort()
     this.#deps.settle(this.#exchange)

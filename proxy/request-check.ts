@@ -38,7 +38,7 @@ export function checkRequest(exchange: Exchange, limits: RequestLimits): void {
 /** An extended CONNECT (RFC 8441) is an upgrade and passes. */
 function checkMethod(exchange: Exchange): void {
   if (exchange.method === 'SOURCE') throw new RelayError('request_syntax')
-  if (!exchange.isUpgrade) throw new RelayError('request_method', { context: { method: exchange.method } })
+  if (!exchange.isUpgrade) throw new RelayError('request_method')
 }
 
 /** RFC 9112 section 6.1 and 6.3: what a recipient may repair, this edge refuses. */

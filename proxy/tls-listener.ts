@@ -7,7 +7,7 @@ import type { AddressInfo } from 'node:net'
 import type { SecureContext, TLSSocket } from 'node:tls'
 import { type H1Settings, h1Options, type ServerDeps, serveH1 } from './h1-server.ts'
 import { createH2Sessions, type H2Settings } from './h2-server.ts'
-import type { Handshake } from './metrics.ts'
+import type { TlsHandshake } from './metrics.ts'
 
 export interface TlsListenerDeps extends ServerDeps {
   readonly certificates: {
@@ -15,7 +15,7 @@ export interface TlsListenerDeps extends ServerDeps {
     /** For clients that send no server name. */
     defaultPem(): Promise<{ readonly certPem: string; readonly keyPem: string }>
   }
-  readonly reportHandshake: (handshake: Handshake) => void
+  readonly reportHandshake: (handshake: TlsHandshake) => void
 }
 
 export interface TlsListenerSettings extends H1Settings, H2Settings {
@@ -29,8 +29,8 @@ export interface Listener extends AsyncDisposable {
   stopAccepting(): void
 }
 
-/** Mozilla's "intermediate" suites without CBC and DHE; TLS 1.3 suites are Node's defaults. */
-const TLS12_CIPHERS = [
+/** Mozilla's "intermediate" suites without CBC and DHE; the first three are those of TLS 1.3. */
+const CIPHERS = [
   'TLS_AES_128_GCM_SHA256',
   'TLS_AES_256_GCM_SHA384',
   'TLS_CHACHA20_POLY1305_SHA256',
@@ -71,7 +71,7 @@ export async function startTlsListener(
 function tlsOptions(deps: TlsListenerDeps, { headersMs }: TlsListenerSettings) {
   return {
     minVersion: 'TLSv1.2',
-    ciphers: TLS12_CIPHERS,
+    ciphers: CIPHERS,
     ecdhCurve: GROUPS,
     honorCipherOrder: true,
     ALPNProtocols: ['h2', 'http/1.1'],

@@ -29,7 +29,7 @@ async function listenerFor(t: Test, contextFor: (name: string | undefined) => Pr
       handle: () => {},
       reportBadRequest: () => {},
       edgeName: 'test',
-      drain: { isDraining: false },
+      drainState: { isDraining: false },
       pipelineLimit: 10,
       certificates: { contextFor, defaultPem: () => ca.issue(['localhost']) },
       reportHandshake: ({ result }) => results.push(result),

@@ -4,7 +4,8 @@ import { PassThrough } from 'node:stream'
 import { SlotList } from '../../lib/slot-list.ts'
 import { type Authority, parseAuthority } from '../../proxy/authority.ts'
 import type { ClientConnection } from '../../proxy/client-connection.ts'
-import type { BodyFraming, Exchange, ExchangeRecord, HttpVersion } from '../../proxy/exchange.ts'
+import type { BodyFraming, Exchange, HttpVersion } from '../../proxy/exchange.ts'
+import type { ExchangeRecord } from '../../proxy/exchange-record.ts'
 import { readRequestFields } from '../../proxy/request-fields.ts'
 
 export interface FakeRequest {
@@ -83,8 +84,6 @@ function answering(answered: Answered): Partial<Exchange> {
 function fakeClient(facts: Partial<ClientConnection> = {}): ClientConnection {
   const client: Partial<ClientConnection> = {
     address: '192.0.2.7',
-    port: 50_000,
-    localPort: 443,
     isTrusted: false,
     tls: undefined,
     active: new SlotList(),

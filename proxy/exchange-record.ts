@@ -1,0 +1,33 @@
+/** What the access log and the metrics say of one exchange; filled in as it goes. */
+
+import type { LandfallError } from '../lib/errors.ts'
+import type { RelayRoute } from './upstream.ts'
+
+export interface ExchangeRecord {
+  /** `performance.now()`. */
+  readonly startedAt: number
+  status: number
+  bytesIn: number
+  bytesOut: number
+  errorCode?: string
+  errorDetail?: string
+  route?: RelayRoute
+  upstreamConnectMs?: number
+  upstreamFirstByteMs?: number
+  upstreamReused?: boolean
+  retries: number
+  /** What ended it when it was not its own end: client_gone, upstream_incomplete, … */
+  closeReason?: string
+}
+
+export function createRecord(): ExchangeRecord {
+  return { startedAt: performance.now(), status: 0, bytesIn: 0, bytesOut: 0, retries: 0 }
+}
+
+/** Of an error without words of its own the log gets the system's code, such as EHOSTUNREACH. */
+export function recordFault(record: ExchangeRecord, { code, detail, cause }: LandfallError): void {
+  record.errorCode = code
+  const systemCode = (cause as NodeJS.ErrnoException | undefined)?.code
+  const words = detail ?? (typeof systemCode === 'string' ? systemCode : undefined)
+  if (words !== undefined) record.errorDetail = words
+}
