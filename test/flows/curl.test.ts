@@ -20,7 +20,7 @@ for (const [option, version] of [
     t.match(JSON.parse(page.body), { method: 'GET', target: '/', headers: { 'x-forwarded-proto': 'https' } })
     const upload = await curl(t, landfall, [option, '--data-binary', '@main.ts'], '/echo')
     t.equal(upload.facts, `200 ${version} 0`)
-    t.match(upload.body, 'picks a command', 'the file came back')
+    t.match(upload.body, "The command line's entry", 'the file came back')
     const big = await curl(
       t,
       landfall,
