@@ -1,6 +1,6 @@
 /** Reads a chunked body (RFC 9112 section 7.1) and refuses everything that section does not name. */
 
-import { RelayError } from './errors.ts'
+import { upstreamInvalid } from './errors.ts'
 import { parseFieldLines } from './field-lines.ts'
 
 const MAX_SIZE_LINE_BYTES = 1_024
@@ -49,12 +49,12 @@ export class ChunkedDecoder {
 
   #acceptLine(line: string): void {
     if (this.#state === 'data-end') {
-      if (line !== '') throw invalid('chunk longer than its size')
+      if (line !== '') throw upstreamInvalid('chunk longer than its size')
       this.#state = 'size'
       return
     }
     const match = SIZE_LINE.exec(line)
-    if (match === null) throw invalid('chunk size')
+    if (match === null) throw upstreamInvalid('chunk size')
     this.#remaining = Number.parseInt(match[1] ?? '', 16)
     this.#state = this.#remaining === 0 ? 'trailers' : 'data'
   }
@@ -64,9 +64,9 @@ export class ChunkedDecoder {
     const end = bytes.indexOf(10)
     if (end > 0 && bytes[end - 1] === 13 && end <= MAX_SIZE_LINE_BYTES)
       return bytes.toString('latin1', 0, end - 1)
-    if (end >= 0 || bytes.length > MAX_SIZE_LINE_BYTES) throw invalid('chunk line')
+    if (end >= 0 || bytes.length > MAX_SIZE_LINE_BYTES) throw upstreamInvalid('chunk line')
     if (this.#state === 'data-end' && bytes.length > 0 && bytes[0] !== 13)
-      throw invalid('chunk longer than its size')
+      throw upstreamInvalid('chunk longer than its size')
     this.#pending = Buffer.from(bytes)
     return undefined
   }
@@ -75,11 +75,11 @@ export class ChunkedDecoder {
     if (bytes.length >= 2 && bytes[0] === 13 && bytes[1] === 10) return bytes.subarray(2)
     const end = bytes.indexOf('\r\n\r\n')
     if (end < 0) {
-      if (bytes.length > MAX_TRAILER_BYTES + 3) throw invalid('trailers too large')
+      if (bytes.length > MAX_TRAILER_BYTES + 3) throw upstreamInvalid('trailers too large')
       this.#pending = Buffer.from(bytes)
       return undefined
     }
-    if (end > MAX_TRAILER_BYTES) throw invalid('trailers too large')
+    if (end > MAX_TRAILER_BYTES) throw upstreamInvalid('trailers too large')
     this.trailers = parseTrailers(bytes.toString('latin1', 0, end))
     return bytes.subarray(end + 4)
   }
@@ -89,10 +89,6 @@ export class ChunkedDecoder {
 function parseTrailers(text: string): readonly string[] {
   const { headers, names } = parseFieldLines(text, 0)
   if (names.includes('content-length') || names.includes('transfer-encoding'))
-    throw invalid('framing field in the trailers')
+    throw upstreamInvalid('framing field in the trailers')
   return headers
-}
-
-function invalid(detail: string): RelayError {
-  return new RelayError('upstream_invalid', { detail })
 }

@@ -217,3 +217,8 @@ export function toConnectError(cause: NodeJS.ErrnoException): RelayError {
         : 'connect_unreachable'
   return new RelayError(code, { cause })
 }
+
+/** A VM's bytes that are not HTTP/1.1; `detail` says where reading stopped. */
+export function upstreamInvalid(detail: string): RelayError {
+  return new RelayError('upstream_invalid', { detail })
+}

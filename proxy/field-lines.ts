@@ -1,6 +1,6 @@
 /** Header field lines (RFC 9110 section 5): parsing them strictly and looking into them. */
 
-import { RelayError } from './errors.ts'
+import { RelayError, upstreamInvalid } from './errors.ts'
 
 export interface FieldLines {
   /** Names as written and values, alternating. */
@@ -22,11 +22,11 @@ export function parseFieldLines(text: string, start: number): FieldLines {
     const found = text.indexOf('\r\n', at)
     const end = found < 0 ? text.length : found
     const colon = text.indexOf(':', at)
-    if (colon <= at || colon >= end) throw invalid('header line without a name')
+    if (colon <= at || colon >= end) throw upstreamInvalid('header line without a name')
     const name = text.slice(at, colon)
     const value = sliceTrimmed(text, colon + 1, end)
-    if (!TOKEN.test(name)) throw invalid('header name')
-    if (!FIELD_VALUE.test(value)) throw invalid(`value of ${name}`)
+    if (!TOKEN.test(name)) throw upstreamInvalid('header name')
+    if (!FIELD_VALUE.test(value)) throw upstreamInvalid(`value of ${name}`)
     headers.push(name, value)
     names.push(name.toLowerCase())
     at = end + 2
@@ -86,6 +86,9 @@ export function findField(rawHeaders: readonly string[], name: string): string |
   return undefined
 }
 
-function invalid(detail: string): RelayError {
-  return new RelayError('upstream_invalid', { detail })
+/** `name: value` lines of an alternating list, each ending in CRLF. */
+export function toLines(fields: readonly string[]): string {
+  let lines = ''
+  for (let at = 0; at + 1 < fields.length; at += 2) lines += `${fields[at]}: ${fields[at + 1]}\r\n`
+  return lines
 }

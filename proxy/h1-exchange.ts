@@ -6,7 +6,7 @@ import { NO_AUTHORITY } from './authority.ts'
 import type { ClientConnection } from './client-connection.ts'
 import type { BodyFraming, ClientTunnel, Exchange, ExchangeObserver, HttpVersion } from './exchange.ts'
 import { createRecord, type ExchangeRecord } from './exchange-record.ts'
-import { findField } from './field-lines.ts'
+import { findField, toLines } from './field-lines.ts'
 import { type RequestFields, readRequestFields } from './request-fields.ts'
 import { requestIdFor } from './request-id.ts'
 import type { UpgradeSocket } from './upgrade-socket.ts'
@@ -142,8 +142,7 @@ export class H1Exchange implements Exchange {
     if (this.#upgrade === undefined) throw new TypeError('only an upgrade request can become a tunnel')
     this.record.status = 101
     const { socket, early } = this.#upgrade.takeOver()
-    let head = 'HTTP/1.1 101 Switching Protocols\r\n'
-    for (let at = 0; at + 1 < headers.length; at += 2) head += `${headers[at]}: ${headers[at + 1]}\r\n`
+    const head = `HTTP/1.1 101 Switching Protocols\r\n${toLines(headers)}`
     socket.write(`${head}connection: Upgrade\r\nupgrade: websocket\r\n\r\n`, 'latin1')
     return { stream: socket, early }
   }

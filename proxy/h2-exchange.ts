@@ -4,7 +4,7 @@ import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from 'nod
 import type { Duplex, Readable } from 'node:stream'
 import { NO_AUTHORITY } from './authority.ts'
 import type { ClientConnection } from './client-connection.ts'
-import type { BodyFraming, ClientTunnel, Exchange, ExchangeObserver } from './exchange.ts'
+import type { BodyFraming, ClientTunnel, Exchange, ExchangeObserver, StartOptions } from './exchange.ts'
 import { createRecord, type ExchangeRecord } from './exchange-record.ts'
 import { type RequestFields, readRequestFields } from './request-fields.ts'
 import { requestIdFor } from './request-id.ts'
@@ -86,12 +86,7 @@ export class H2Exchange implements Exchange {
       this.stream.additionalHeaders({ ':status': status, ...toObject(headers) })
   }
 
-  start(
-    status: number,
-    _reason: string,
-    headers: readonly string[],
-    options: { readonly mayHaveTrailers: boolean; readonly hasBody: boolean },
-  ): void {
+  start(status: number, _reason: string, headers: readonly string[], options: StartOptions): void {
     this.record.status = status
     if (!this.#isOpen()) return
     // Node ends the stream with the head of a 205, which has no content (RFC 9110 section 15.3.6).

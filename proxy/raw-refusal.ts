@@ -3,6 +3,7 @@
 import { STATUS_CODES } from 'node:http'
 import { problemOf } from '../lib/problem.ts'
 import type { RelayError } from './errors.ts'
+import { toLines } from './field-lines.ts'
 import { errorFields } from './refusal.ts'
 
 export function rawRefusal(
@@ -10,9 +11,8 @@ export function rawRefusal(
   { id, edgeName }: { readonly id: string; readonly edgeName: string },
 ): string {
   const body = `${JSON.stringify(problemOf(error, id))}\n`
-  const fields = errorFields(error, id, edgeName)
-  let head = `HTTP/1.1 ${error.fault.status} ${STATUS_CODES[error.fault.status]}\r\n`
-  for (let at = 0; at + 1 < fields.length; at += 2) head += `${fields[at]}: ${fields[at + 1]}\r\n`
+  const { status } = error.fault
+  const head = `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${toLines(errorFields(error, id, edgeName))}`
   const length = Buffer.byteLength(body)
   return `${head}content-type: application/problem+json\r\ncache-control: no-store\r\ncontent-length: ${length}\r\nconnection: close\r\n\r\n${body}`
 }

@@ -215,8 +215,7 @@ export class Relay implements ConnectionUser, ExchangeObserver, Watched {
 
   /** True when a second attempt is under way: it must be impossible that the VM acted on the first. */
   #retry(error: RelayError): boolean {
-    const isConnectFault = this.#phase === 'connecting'
-    if (isConnectFault) return this.#retryConnect(error)
+    if (this.#phase === 'connecting') return this.#retryConnect(error)
     const { exchange } = this.#job
     const isUnsent = exchange.bodyFraming !== undefined && this.#body.bytes === 0
     const isSafe =

@@ -2,6 +2,7 @@
 
 import { RelayError } from './errors.ts'
 import type { Exchange } from './exchange.ts'
+import { toLines } from './field-lines.ts'
 import { trailerFields } from './response-fields.ts'
 import type { UpstreamConnection } from './upstream-connection.ts'
 
@@ -149,8 +150,5 @@ export class RequestBody {
 
 /** RFC 9112 section 7.1.2. */
 function lastChunk(trailers: readonly string[]): string {
-  const fields = trailerFields(trailers)
-  let lines = '0\r\n'
-  for (let at = 0; at + 1 < fields.length; at += 2) lines += `${fields[at]}: ${fields[at + 1]}\r\n`
-  return `${lines}\r\n`
+  return `0\r\n${toLines(trailerFields(trailers))}\r\n`
 }

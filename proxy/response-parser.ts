@@ -1,7 +1,7 @@
 /** A strict, small HTTP/1.1 response parser (RFC 9112): what Node's own parser refuses, this one refuses too. */
 
 import { ChunkedDecoder } from './chunked-decoder.ts'
-import { RelayError } from './errors.ts'
+import { RelayError, upstreamInvalid } from './errors.ts'
 import { type FieldLines, hasToken, joinFields, parseFieldLines } from './field-lines.ts'
 
 /** RFC 9112 section 6.3: how the end of a response body is found. */
@@ -116,7 +116,7 @@ export class ResponseParser {
         this.#sink.data(chunk)
         return undefined
       case 'done':
-        throw invalid('bytes after the end of the response')
+        throw upstreamInvalid('bytes after the end of the response')
     }
   }
 
@@ -137,9 +137,9 @@ export class ResponseParser {
     if (head.status === 101) return this.#upgrade(head, rest)
     if (head.status < 200) {
       // RFC 9110 section 15.2: there is no 1xx in HTTP/1.0, and a response must follow it here.
-      if (!head.keepAlive) throw invalid('informational response that closes the connection')
+      if (!head.keepAlive) throw upstreamInvalid('informational response that closes the connection')
       this.#informs += 1
-      if (this.#informs > MAX_INFORMS) throw invalid('too many informational responses')
+      if (this.#informs > MAX_INFORMS) throw upstreamInvalid('too many informational responses')
       this.#sink.inform(head)
       return rest
     }
@@ -173,7 +173,7 @@ export class ResponseParser {
 
   #readChunked(chunk: Buffer): Buffer | undefined {
     const decoder = this.#chunked
-    if (decoder === undefined) throw invalid('chunk without a decoder')
+    if (decoder === undefined) throw upstreamInvalid('chunk without a decoder')
     const rest = decoder.feed(chunk, (data) => this.#sink.data(data))
     if (rest === undefined) return undefined
     this.#chunked = undefined
@@ -193,7 +193,7 @@ function parseHead(text: string, context: ResponseContext): ResponseHead {
   const { status, reason, isHttp11 } = parseStatusLine(lineEnd < 0 ? text : text.slice(0, lineEnd))
   const fields = lineEnd < 0 ? { headers: [], names: [] } : parseFieldLines(text, lineEnd + 2)
   if (fields.names.includes('transfer-encoding') && TAB_BEHIND_CODING.test(text))
-    throw invalid('tab behind the transfer coding')
+    throw upstreamInvalid('tab behind the transfer coding')
   return { status, reason, ...fields, ...frame(fields, status, isHttp11, context) }
 }
 
@@ -211,9 +211,9 @@ const OK: StatusLine = { status: 200, reason: 'OK', isHttp11: true }
 function parseStatusLine(line: string): StatusLine {
   if (line === OK_LINE) return OK
   const match = STATUS_LINE.exec(line)
-  if (match === null) throw invalid('status line')
+  if (match === null) throw upstreamInvalid('status line')
   const status = Number(match[2])
-  if (status > 599) throw invalid(`status ${status}`)
+  if (status > 599) throw upstreamInvalid(`status ${status}`)
   return { status, reason: match[3] ?? '', isHttp11: match[1] === '1' }
 }
 
@@ -241,21 +241,21 @@ function asksToClose(fields: FieldLines): boolean {
 }
 
 function checkCoding(coding: string, length: string | undefined, isHttp11: boolean): void {
-  if (coding.toLowerCase() !== 'chunked') throw invalid(`transfer coding ${coding}`)
-  if (length !== undefined) throw invalid('both Content-Length and Transfer-Encoding')
-  if (!isHttp11) throw invalid('Transfer-Encoding in HTTP/1.0')
+  if (coding.toLowerCase() !== 'chunked') throw upstreamInvalid(`transfer coding ${coding}`)
+  if (length !== undefined) throw upstreamInvalid('both Content-Length and Transfer-Encoding')
+  if (!isHttp11) throw upstreamInvalid('Transfer-Encoding in HTTP/1.0')
 }
 
 /** @throws RelayError upstream_invalid when the field occurs twice: two lengths are two ways to read a body */
 function findOnly({ headers, names }: FieldLines, name: string): string | undefined {
   const at = names.indexOf(name)
   if (at < 0) return undefined
-  if (names.indexOf(name, at + 1) >= 0) throw invalid(`${name} twice`)
+  if (names.indexOf(name, at + 1) >= 0) throw upstreamInvalid(`${name} twice`)
   return headers[at * 2 + 1]
 }
 
 function parseLength(text: string): number {
-  if (!/^\d{1,15}$/.test(text)) throw invalid('Content-Length')
+  if (!/^\d{1,15}$/.test(text)) throw upstreamInvalid('Content-Length')
   return Number(text)
 }
 
@@ -263,12 +263,8 @@ function parseLength(text: string): number {
 function checkPartialHead(bytes: Buffer): void {
   if (bytes.length > MAX_HEAD_BYTES + 3) throw new RelayError('upstream_header_too_large')
   const start = bytes.toString('latin1', 0, Math.min(bytes.length, 9))
-  if (!'HTTP/1.1 '.startsWith(start) && !'HTTP/1.0 '.startsWith(start)) throw invalid('not HTTP/1')
+  if (!'HTTP/1.1 '.startsWith(start) && !'HTTP/1.0 '.startsWith(start)) throw upstreamInvalid('not HTTP/1')
   for (let at = bytes.indexOf(10); at >= 0; at = bytes.indexOf(10, at + 1)) {
-    if (bytes[at - 1] !== 13) throw invalid('bare LF')
+    if (bytes[at - 1] !== 13) throw upstreamInvalid('bare LF')
   }
-}
-
-function invalid(detail: string): RelayError {
-  return new RelayError('upstream_invalid', { detail })
 }
