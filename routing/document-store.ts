@@ -5,13 +5,25 @@ import { CommitQueue } from './commit-queue.ts'
 import { toJson } from './document-json.ts'
 import { RevisionConflict, RoutingError } from './errors.ts'
 import { LeaseBook } from './lease-book.ts'
-import type { Document, FeedEvent, Lease, Page, Store, StoredDocument, WriteCondition } from './store.ts'
-import type { Tables } from './tables.ts'
+import {
+  type Document,
+  type FeedEvent,
+  type Lease,
+  MAX_MUTATIONS,
+  type Mutation,
+  type Page,
+  type Store,
+  type StoredDocument,
+  type WriteCondition,
+} from './store.ts'
+import type { Tables, Write } from './tables.ts'
 
 const DEFAULT_PAGE = 1_000
 /** Parsing 256 small documents takes about a millisecond. */
 const WATCH_BATCH = 256
 const MAX_KEY_CHARACTERS = 1_024
+
+type ConditionalWrite = Write & WriteCondition
 
 export class DocumentStore implements Store {
   readonly #tables: Tables
@@ -38,35 +50,39 @@ export class DocumentStore implements Store {
     const found = this.#tables.list({ prefix, after, limit: limit + 1 })
     const documents = found.slice(0, limit)
     const next = found.length > limit ? documents.at(-1)?.key : undefined
-    return { documents, revision: this.#tables.revision, ...(next !== undefined && { next }) }
+    const { revision, storeId } = this.#tables
+    return { documents, revision, mark: storeId, storeId, ...(next !== undefined && { next }) }
+  }
+
+  async commit(mutations: readonly Mutation[]): Promise<readonly (number | undefined)[]> {
+    return this.#write(
+      mutations.map(({ value, ...rest }) => ({
+        ...rest,
+        json: value === undefined ? undefined : toJson(value),
+      })),
+    )
   }
 
   async put(key: string, value: Document, condition: WriteCondition = {}): Promise<number> {
-    this.#checkOpen()
-    checkKey(key)
-    const json = toJson(value)
-    return this.#queue.add(() => {
-      this.#checkRevision(key, condition)
-      return this.#tables.write({ key, json })
-    })
+    const [revision = 0] = await this.#write([{ key, json: toJson(value), ...condition }])
+    return revision
   }
 
   async delete(key: string, condition: WriteCondition = {}): Promise<number | undefined> {
-    this.#checkOpen()
-    return this.#queue.add(() => {
-      const current = this.#checkRevision(key, condition)
-      return current === 0 ? undefined : this.#tables.write({ key, json: undefined })
-    })
+    const [revision] = await this.#write([{ key, json: undefined, ...condition }])
+    return revision
   }
 
   /**
    * Each watcher reads the one bounded feed at its own pace: however slow it is, it costs no memory,
    * and it is told to resync once the feed has been trimmed past it.
    */
-  async *watch(fromRevision: number, signal: AbortSignal): AsyncIterable<FeedEvent> {
+  async *watch(fromRevision: number, signal: AbortSignal, mark?: string): AsyncIterable<FeedEvent> {
     let revision = fromRevision
+    const { storeId } = this.#tables
+    const isOther = mark !== undefined && mark !== storeId
     while (!signal.aborted && !this.#isClosed) {
-      if (revision < this.#tables.floor || revision > this.#tables.revision) {
+      if (isOther || revision < this.#tables.floor || revision > this.#tables.revision) {
         yield { kind: 'resync' }
         return
       }
@@ -77,7 +93,7 @@ export class DocumentStore implements Store {
         continue
       }
       revision = last.revision
-      yield { kind: 'changes', changes }
+      yield { kind: 'changes', changes, position: { revision, mark: storeId } }
     }
   }
 
@@ -86,6 +102,11 @@ export class DocumentStore implements Store {
     checkKey(name)
     checkCount('ttlMs', ttlMs)
     return this.#queue.add(() => this.#leases.acquire(name, owner, ttlMs))
+  }
+
+  async findLease(name: string): Promise<Lease | undefined> {
+    this.#checkOpen()
+    return this.#leases.find(name)
   }
 
   async renewLease(lease: Lease, ttlMs: number): Promise<Lease | undefined> {
@@ -107,7 +128,19 @@ export class DocumentStore implements Store {
     this.#tables.close()
   }
 
-  #checkRevision(key: string, { ifRevision }: WriteCondition): number {
+  #write(writes: readonly ConditionalWrite[]): Promise<readonly (number | undefined)[]> {
+    this.#checkOpen()
+    checkKeys(writes.map(({ key }) => key))
+    return this.#queue.add(() => {
+      const currents = writes.map((write) => this.#checkRevision(write))
+      return writes.map((write, index) =>
+        write.json === undefined && currents[index] === 0 ? undefined : this.#tables.write(write),
+      )
+    })
+  }
+
+  /** Returns the key's revision, 0 when it does not exist. */
+  #checkRevision({ key, ifRevision }: ConditionalWrite): number {
     const current = this.#tables.find(key)?.revision ?? 0
     if (ifRevision === undefined || ifRevision === current) return current
     throw new RevisionConflict({ key, expected: ifRevision, current })
@@ -116,6 +149,12 @@ export class DocumentStore implements Store {
   #checkOpen(): void {
     if (this.#isClosed) throw new RoutingError('store_closed')
   }
+}
+
+function checkKeys(keys: readonly string[]): void {
+  for (const key of keys) checkKey(key)
+  const isFit = keys.length > 0 && keys.length <= MAX_MUTATIONS && new Set(keys).size === keys.length
+  if (!isFit) throw new TypeError(`a commit has 1–${MAX_MUTATIONS} mutations, each of another key`)
 }
 
 function checkKey(key: string): void {

@@ -12,6 +12,11 @@ export class LeaseBook {
     this.#now = now
   }
 
+  find(name: string): Lease | undefined {
+    const last = this.#tables.findLease(name)
+    return last !== undefined && last.expiresAt > this.#now() ? last : undefined
+  }
+
   acquire(name: string, owner: string, ttlMs: number): Lease | undefined {
     const last = this.#tables.findLease(name)
     const isLive = last !== undefined && last.expiresAt > this.#now()

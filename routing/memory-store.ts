@@ -1,5 +1,6 @@
 /** The store in memory, for tests and for a process that keeps nothing. */
 
+import { randomUUID } from 'node:crypto'
 import { toDocument } from './document-json.ts'
 import { DocumentStore } from './document-store.ts'
 import { compareKeys } from './key-order.ts'
@@ -11,6 +12,7 @@ export async function startMemoryStore(settings: StoreSettings = {}): Promise<St
 }
 
 class MemoryTables implements Tables {
+  readonly storeId = randomUUID()
   readonly #documents = new Map<string, StoredDocument>()
   readonly #leases = new Map<string, Lease>()
   readonly #feedLimit: number

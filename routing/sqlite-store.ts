@@ -1,5 +1,6 @@
 /** The store in one SQLite file: durable, for one process. */
 
+import { randomUUID } from 'node:crypto'
 import { chmod, mkdir, open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
@@ -9,7 +10,7 @@ import { SqliteTables } from './sqlite-tables.ts'
 import type { Store, StoreSettings } from './store.ts'
 import { FEED_LIMIT } from './tables.ts'
 
-const SCHEMA_VERSION = 1
+const SCHEMA_VERSION = 2
 /** How long a starting process waits for a stopping one to let go of the file. */
 const LOCK_WAIT_MS = 1_000
 const OWNER_ONLY = 0o600
@@ -20,6 +21,10 @@ const SCHEMA = `
   CREATE TABLE leases (name TEXT PRIMARY KEY NOT NULL, owner TEXT NOT NULL, token INTEGER NOT NULL, expires_at INTEGER NOT NULL) STRICT;
   CREATE TABLE meta (name TEXT PRIMARY KEY NOT NULL, value INTEGER NOT NULL) STRICT;
   INSERT INTO meta (name, value) VALUES ('revision', 0);
+`
+/** What version 2 added: the store's identity. */
+const SCHEMA_2 = `
+  CREATE TABLE identity (value TEXT NOT NULL) STRICT;
   PRAGMA user_version = ${SCHEMA_VERSION};
 `
 
@@ -64,6 +69,10 @@ function prepareDatabase(database: DatabaseSync): void {
     throw new RoutingError('store_schema_newer', { detail })
   }
   if (version === 0) database.exec(SCHEMA)
+  if (version < SCHEMA_VERSION) {
+    database.exec(SCHEMA_2)
+    database.prepare('INSERT INTO identity (value) VALUES (?)').run(randomUUID())
+  }
   database.exec('COMMIT')
 }
 

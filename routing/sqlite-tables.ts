@@ -21,6 +21,7 @@ const QUERIES = {
   feed: 'INSERT INTO feed (revision, key, value) VALUES (?, ?, ?)',
   trim: 'DELETE FROM feed WHERE revision <= ?',
   oldest: 'SELECT min(revision) AS value FROM feed',
+  identity: 'SELECT value FROM identity',
   revision: "SELECT value FROM meta WHERE name = 'revision'",
   setRevision: "UPDATE meta SET value = ? WHERE name = 'revision'",
   findLease: 'SELECT name, owner, token, expires_at FROM leases WHERE name = ?',
@@ -31,6 +32,7 @@ const QUERIES = {
 export class SqliteTables implements Tables {
   readonly #database: DatabaseSync
   readonly #feedLimit: number
+  readonly storeId: string
   readonly #queries: Readonly<Record<keyof typeof QUERIES, StatementSync>>
   #revision: number
   #floor: number
@@ -39,6 +41,7 @@ export class SqliteTables implements Tables {
     this.#database = database
     this.#feedLimit = feedLimit
     this.#queries = prepareQueries(database)
+    this.storeId = String(this.#queries.identity.get()?.value)
     this.#revision = Number(this.#queries.revision.get()?.value)
     const oldest = this.#queries.oldest.get()?.value
     this.#floor = typeof oldest === 'number' ? oldest - 1 : this.#revision

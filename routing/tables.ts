@@ -20,6 +20,8 @@ export interface Range {
 export interface Tables {
   /** The global revision; each write adds one. */
   readonly revision: number
+  /** The identity of these tables, for as long as their data lasts. */
+  readonly storeId: string
   /** The oldest revision from which the feed has no gap. */
   readonly floor: number
   find(key: string): StoredDocument | undefined
