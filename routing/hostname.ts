@@ -1,5 +1,6 @@
 /** The one canonical form of a host name: lower case, IDNA A-labels, no trailing dot. */
 
+import { isIP } from 'node:net'
 import { domainToASCII } from 'node:url'
 import { RecordInvalid } from './errors.ts'
 
@@ -36,6 +37,12 @@ export function parseRouteHostname(text: string): string {
 /** True for one label in lower case, which is what a VM's name is. */
 export function isLabel(text: string): boolean {
   return !text.includes('.') && CANONICAL.test(text)
+}
+
+/** True for an IP address or a canonical host name. */
+export function isDialable(host: string): boolean {
+  // An IPv6 zone (fe80::1%eth0) means something on one machine only.
+  return isIP(host) === 0 ? toHostname(host) === host : !host.includes('%')
 }
 
 // The hot path: most names arrive canonical, and only an A-label needs its Punycode checked.

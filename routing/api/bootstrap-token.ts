@@ -3,7 +3,7 @@
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
 import { link, mkdir, open, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { RoutingError } from './errors.ts'
+import { RoutingError } from '../errors.ts'
 
 /** The form of RFC 6750's b64token without padding, long enough not to be guessed. */
 const TOKEN = /^[A-Za-z0-9_-]{32,512}$/

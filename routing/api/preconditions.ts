@@ -1,7 +1,7 @@
 /** If-Match and If-None-Match over the revisions of records (RFC 9110 section 13). */
 
 import type { IncomingHttpHeaders } from 'node:http'
-import { RevisionConflict, RoutingError } from './errors.ts'
+import { RevisionConflict, RoutingError } from '../errors.ts'
 
 type Tags = '*' | readonly string[]
 
