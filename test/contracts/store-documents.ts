@@ -2,7 +2,7 @@
 
 import type { Test } from 'tap'
 import { FAULTS, RevisionConflict } from '../../routing/errors.ts'
-import type { Document, Store } from '../../routing/store.ts'
+import type { Document, Store } from '../../routing/store/store.ts'
 import type { StoreFor } from './store.ts'
 
 export async function testDocuments(t: Test, storeFor: StoreFor): Promise<void> {

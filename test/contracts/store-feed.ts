@@ -1,7 +1,7 @@
 /** What a store promises of its feed: every change, in order, once; or a resync. */
 
 import type { Test } from 'tap'
-import type { Change, FeedEvent, Store } from '../../routing/store.ts'
+import type { Change, FeedEvent, Store } from '../../routing/store/store.ts'
 import type { StoreFor } from './store.ts'
 
 export async function testFeed(t: Test, storeFor: StoreFor): Promise<void> {
@@ -69,15 +69,21 @@ export async function testFeed(t: Test, storeFor: StoreFor): Promise<void> {
     t.strictSame(await takeAll(store, 99), [{ kind: 'resync' }])
   })
 
-  t.test('says resync to a slow watcher instead of keeping what it has not read', async (t) => {
+  t.test('says resync to a slow watcher instead of keeping all that it has not read', async (t) => {
     const store = await storeFor(t, { feedLimit: 10 })
     const stop = new AbortController()
     t.teardown(() => stop.abort())
     const slow = store.watch(0, stop.signal)[Symbol.asyncIterator]()
     await store.put('a', {})
     t.match(await slow.next(), { value: { kind: 'changes', changes: [{ revision: 1 }] } })
-    await Promise.all(Array.from({ length: 50 }, () => store.put('a', {})))
-    t.match(await slow.next(), { value: { kind: 'resync' } })
+    await Promise.all(Array.from({ length: 100 }, () => store.put('a', {})))
+    let next = await slow.next()
+    // A store may have read a few ahead for it.
+    if (!next.done && next.value.kind === 'changes') {
+      t.ok(next.value.changes.length <= 20)
+      next = await slow.next()
+    }
+    t.match(next, { value: { kind: 'resync' } })
     t.match(await slow.next(), { done: true })
   })
 

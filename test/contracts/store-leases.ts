@@ -1,7 +1,7 @@
 /** What a store promises of leases: one holder, a token that only grows, no surprise from a late holder. */
 
 import type { Test } from 'tap'
-import type { Lease, Store } from '../../routing/store.ts'
+import type { Lease, Store } from '../../routing/store/store.ts'
 import type { StoreFor } from './store.ts'
 
 const TTL_MS = 1_000
@@ -85,6 +85,28 @@ export async function testLeases(t: Test, storeFor: StoreFor): Promise<void> {
     await store.releaseLease(first)
     t.equal(await store.acquireLease('x', 'c', TTL_MS), undefined)
     t.match(await store.renewLease(second, TTL_MS), { token: second.token })
+  })
+
+  t.test('finds the lease that somebody holds, and none once it has run out or was released', async (t) => {
+    const { store, clock } = await leaseStoreFor(t, storeFor)
+    t.equal(await store.findLease('x'), undefined)
+    const first = await acquire(store, 'a')
+    t.strictSame(await store.findLease('x'), first)
+    t.equal(await store.findLease('y'), undefined)
+    clock.nowMs += TTL_MS
+    t.equal(await store.findLease('x'), undefined, 'run out')
+    const second = await acquire(store, 'b')
+    t.strictSame(await store.findLease('x'), second)
+    await store.releaseLease(second)
+    t.equal(await store.findLease('x'), undefined, 'released')
+  })
+
+  t.test('keeps names and owners of any characters apart', async (t) => {
+    const { store } = await leaseStoreFor(t, storeFor)
+    const lease = await store.acquireLease('host/1:2', 'a:b\nc é😀', TTL_MS)
+    t.match(lease, { name: 'host/1:2', owner: 'a:b\nc é😀', token: 1 })
+    t.strictSame(await store.findLease('host/1:2'), lease)
+    t.equal(await store.acquireLease('host/1:2', 'a', TTL_MS), undefined)
   })
 
   t.test('refuses a time to live that is no positive whole number', async (t) => {

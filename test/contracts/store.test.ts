@@ -1,9 +1,9 @@
 /** Runs the promises of a store over the memory and the SQLite implementation. */
 
 import t, { type Test } from 'tap'
-import { startMemoryStore } from '../../routing/memory-store.ts'
-import { startSqliteStore } from '../../routing/sqlite-store.ts'
-import type { Store } from '../../routing/store.ts'
+import { startMemoryStore } from '../../routing/store/memory-store.ts'
+import { startSqliteStore } from '../../routing/store/sqlite-store.ts'
+import type { Store } from '../../routing/store/store.ts'
 import { type StoreFor, testStore } from './store.ts'
 
 const IMPLEMENTATIONS: Readonly<Record<string, StoreFor>> = {
