@@ -3,12 +3,11 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import type { Exchange } from './exchange.ts'
+import type { TableState } from './ops-listener.ts'
 
 /** Numbers that are read when somebody looks. */
 export interface Gauges {
-  readonly routes: () => number
-  readonly routesRevision: () => number
-  readonly routesAgeSeconds: () => number
+  readonly table: () => TableState
   readonly clientConnections: () => number
   readonly upstreamConnections: () => number
   readonly tunnels: () => number
@@ -55,6 +54,7 @@ export function createMetrics(gauges: Gauges): Metrics {
   collectDefaultMetrics({ register: registry })
   registerGauges(registry, gauges)
   registerTunnelBytes(registry, gauges)
+  registerRefusals(registry, gauges)
   registerLag(registry)
   const counters = createCounters(registry)
   return {
@@ -132,9 +132,17 @@ function tallied(registry: Registry, { name, help, labelNames = [] }: Described)
 function registerGauges(registry: Registry, gauges: Gauges): void {
   const gauge = (name: string, help: string, read: () => number) =>
     labelled(registry, { name, help }, () => [[{}, read()]])
-  gauge('edge_routes', 'Routes in memory', gauges.routes)
-  gauge('edge_routes_revision', 'Revision of the newest route in memory', gauges.routesRevision)
-  gauge('edge_routes_age_seconds', 'Time since the route table lost the store', gauges.routesAgeSeconds)
+  const { table } = gauges
+  gauge('landfall_table_rows', 'Routes in memory', () => table().rows)
+  gauge('landfall_table_revision', 'Revision up to which the routes are known', () => table().revision)
+  gauge(
+    'landfall_table_age_seconds',
+    'Time since the routes were last known to be fresh',
+    () => table().ageSeconds,
+  )
+  gauge('landfall_table_held', '1 while the store lost its data and the routes are kept', () =>
+    Number(table().held),
+  )
   gauge('edge_drain_state', '1 while the edge is going away', gauges.isDraining)
   const sockets = { name: 'edge_sockets_open', help: 'Open connections', labelNames: ['side'] }
   labelled(registry, sockets, () => [
@@ -172,6 +180,18 @@ function registerTunnelBytes(registry: Registry, { tunnelBytes }: Gauges): void 
       this.reset()
       this.inc({ kind: 'websocket', dir: 'in' }, tunnelBytes().in)
       this.inc({ kind: 'websocket', dir: 'out' }, tunnelBytes().out)
+    },
+  })
+}
+
+function registerRefusals(registry: Registry, { table }: Gauges): void {
+  new Counter({
+    name: 'landfall_table_refused_total',
+    help: 'Records that the route table refused',
+    registers: [registry],
+    collect() {
+      this.reset()
+      this.inc(table().refused)
     },
   })
 }

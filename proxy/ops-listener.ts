@@ -5,8 +5,22 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { Registry } from 'prom-client'
 import { type Listener, listenerOf } from './tls-listener.ts'
 
+/** What the edge says of the table that its routes come from. */
+export interface TableState {
+  readonly source: 'store' | 'snapshot'
+  readonly revision: number
+  readonly rows: number
+  /** For how long the table has not been known to be fresh; Infinity before it was loaded. */
+  readonly ageSeconds: number
+  /** Records that were refused so far. */
+  readonly refused: number
+  /** True while the store lost its data and no operator has said that this is meant. */
+  readonly held: boolean
+}
+
 export interface OpsDeps {
   readonly registry: Registry
+  readonly readTable: () => TableState
   /** Why the edge should get no traffic; empty when it should. */
   readonly findUnready: () => readonly string[]
 }
@@ -36,7 +50,10 @@ async function answer(request: IncomingMessage, response: ServerResponse, deps: 
     case '/readyz': {
       const reasons = deps.findUnready()
       response.statusCode = reasons.length === 0 ? 200 : 503
-      response.end(`${JSON.stringify({ ready: reasons.length === 0, reasons })}\n`)
+      response.setHeader('content-type', 'application/json')
+      // JSON has no Infinity: the age of a table that was never loaded is null.
+      const body = { ready: reasons.length === 0, reasons, table: deps.readTable() }
+      response.end(`${JSON.stringify(body)}\n`)
       return
     }
     default:

@@ -2,12 +2,13 @@
 
 import t from 'tap'
 import { createMetrics, type Gauges } from '../../proxy/metrics.ts'
+import type { TableState } from '../../proxy/ops-listener.ts'
 import { type FakeRequest, fakeExchange } from './fake-exchange.ts'
 
+const TABLE = { source: 'store', revision: 17, rows: 3, ageSeconds: 0.5, refused: 2, held: true } as const
+
 const GAUGES: Gauges = {
-  routes: () => 3,
-  routesRevision: () => 17,
-  routesAgeSeconds: () => 0.5,
+  table: () => TABLE,
   clientConnections: () => 4,
   upstreamConnections: () => 5,
   tunnels: () => 2,
@@ -115,14 +116,27 @@ t.test('measures durations, and connecting only where there was a connection to 
 })
 
 t.test('reads the gauges at the moment when somebody looks', async (t) => {
-  let routes = 1
-  const { registry } = createMetrics({ ...GAUGES, routes: () => routes, isDraining: () => 1 })
-  t.match(await registry.metrics(), /^edge_routes 1$/m)
-  routes = 2
-  const text = await registry.metrics()
-  t.match(text, /^edge_routes 2$/m)
-  for (const line of ['edge_routes_revision 17', 'edge_routes_age_seconds 0.5', 'edge_drain_state 1'])
-    t.ok(text.includes(`\n${line}\n`), line)
+  let table: TableState = TABLE
+  const { registry } = createMetrics({ ...GAUGES, table: () => table, isDraining: () => 1 })
+  const lines = async () =>
+    (await registry.metrics()).split('\n').filter((line) => /^(landfall|edge_drain)/.test(line))
+  t.same(await lines(), [
+    'landfall_table_rows 3',
+    'landfall_table_revision 17',
+    'landfall_table_age_seconds 0.5',
+    'landfall_table_held 1',
+    'edge_drain_state 1',
+    'landfall_table_refused_total 2',
+  ])
+  table = { ...TABLE, rows: 4, ageSeconds: Number.POSITIVE_INFINITY, refused: 5, held: false }
+  t.match(await lines(), [
+    'landfall_table_rows 4',
+    /revision 17/,
+    'landfall_table_age_seconds +Inf',
+    'landfall_table_held 0',
+    /drain/,
+    'landfall_table_refused_total 5',
+  ])
 })
 
 /** The promised metrics whose parts exist: no ACME, login, Redis or BGP yet. */
@@ -136,9 +150,11 @@ const NAMES: readonly (readonly [name: string, type: string])[] = [
   ['edge_tls_handshake_seconds', 'histogram'],
   ['edge_tunnels_open', 'gauge'],
   ['edge_tunnel_bytes_total', 'counter'],
-  ['edge_routes', 'gauge'],
-  ['edge_routes_revision', 'gauge'],
-  ['edge_routes_age_seconds', 'gauge'],
+  ['landfall_table_rows', 'gauge'],
+  ['landfall_table_revision', 'gauge'],
+  ['landfall_table_age_seconds', 'gauge'],
+  ['landfall_table_held', 'gauge'],
+  ['landfall_table_refused_total', 'counter'],
   ['edge_drain_state', 'gauge'],
   ['edge_event_loop_lag_seconds', 'gauge'],
   ['edge_sockets_open', 'gauge'],
