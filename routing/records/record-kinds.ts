@@ -1,0 +1,133 @@
+/** The kinds of records: where each one's keys begin, what ends them, and how a stored value is read. */
+
+import type { Static, TObject } from 'typebox'
+import { RecordInvalid, RoutingError } from '../errors.ts'
+import type { Store, StoredDocument } from '../store/store.ts'
+import {
+  AUDIT,
+  BINDING,
+  DOMAIN,
+  EDGE,
+  GRANT,
+  HOST,
+  KEY,
+  POOL,
+  REPORT,
+  ROUTE,
+  type RouteRecord,
+  TOKEN,
+  USAGE,
+  VM,
+} from './records.ts'
+import { createRecordParser } from './schema.ts'
+
+export interface Kind<Value> {
+  /** Every key of the kind starts with it. */
+  readonly prefix: string
+  keyOf(record: Value): string
+  /** A frozen record. @throws RecordInvalid, also when `key` is not the record's own */
+  readonly parse: (value: unknown, key?: string) => Value
+}
+
+export interface Stored<Value> {
+  readonly key: string
+  readonly record: Value
+  readonly revision: number
+}
+
+export const POOLS = kindOf('pool', POOL, ({ name }) => name)
+export const VMS = kindOf('vm', VM, ({ name }) => name)
+export const REPORTS = kindOf('report', REPORT, ({ name }) => name)
+export const ROUTES = kindOf('route', ROUTE, ({ hostname }) => hostname, checkRoute)
+export const BINDINGS = kindOf('binding', BINDING, ({ vm, hostname }) => `${vm}/${hostname}`)
+export const DOMAINS = kindOf('domain', DOMAIN, ({ hostname }) => hostname)
+export const GRANTS = kindOf('grant', GRANT, ({ vm, id }) => `${vm}/${id}`)
+export const TOKENS = kindOf('token', TOKEN, ({ id }) => id)
+export const KEYS = kindOf('key', KEY, ({ id }) => id)
+export const HOSTS = kindOf('host', HOST, ({ name }) => name)
+export const EDGES = kindOf('edge', EDGE, ({ name }) => name)
+export const USAGES = kindOf('usage', USAGE, ({ pool, hour, source }) => `${pool}/${hour}/${source}`)
+export const AUDITS = kindOf('audit', AUDIT, ({ id }) => id)
+
+/** What is stored under `prefix + name`. @throws RoutingError `api_record_broken` when it breaks a rule of its kind */
+export async function findRecord<Value>(
+  store: Pick<Store, 'get'>,
+  kind: Kind<Value>,
+  name: string,
+): Promise<Stored<Value> | undefined> {
+  const document = await store.get(kind.prefix + name)
+  return document && toStored(kind, document)
+}
+
+/** @throws RoutingError `api_record_broken` */
+export function toStored<Value>(kind: Kind<Value>, { key, value, revision }: StoredDocument): Stored<Value> {
+  try {
+    return { key, record: kind.parse(value, key), revision }
+  } catch (cause) {
+    if (!(cause instanceof RecordInvalid)) throw cause
+    // The field is a JSON pointer, which goes on where the key ends.
+    throw new RoutingError('api_record_broken', { cause, detail: `${key}${cause.field}: ${cause.message}` })
+  }
+}
+
+/** Every record whose key starts with the kind's prefix and `rest`; those that break a rule are left out. */
+export async function* listRecords<Value>(
+  store: Pick<Store, 'list'>,
+  kind: Kind<Value>,
+  rest = '',
+): AsyncIterable<Stored<Value>> {
+  const prefix = kind.prefix + rest
+  for (let after: string | undefined = ''; after !== undefined; ) {
+    const page = await store.list(prefix, { after })
+    for (const document of page.documents) {
+      const stored = findSound(kind, document)
+      if (stored) yield stored
+    }
+    after = page.next
+  }
+}
+
+/** Undefined for a document that breaks a rule of its kind, which `onBroken` is told of. */
+export function findSound<Value>(
+  kind: Kind<Value>,
+  document: StoredDocument,
+  onBroken: (error: RoutingError) => void = () => {},
+): Stored<Value> | undefined {
+  try {
+    return toStored(kind, document)
+  } catch (error) {
+    if (!(error instanceof RoutingError)) throw error
+    onBroken(error)
+    return undefined
+  }
+}
+
+function kindOf<Schema extends TObject>(
+  name: string,
+  schema: Schema,
+  nameOf: (record: Static<Schema>) => string,
+  check: (record: Static<Schema>) => void = () => {},
+): Kind<Static<Schema>> {
+  const prefix = `${name}/`
+  const parse = createRecordParser(schema)
+  const keyOf = (record: Static<Schema>) => prefix + nameOf(record)
+  return {
+    prefix,
+    keyOf,
+    parse: (value, key) => {
+      const record = parse(value)
+      check(record)
+      if (key === undefined || key === keyOf(record)) return record
+      throw new RecordInvalid('', `It does not match the record's key "${key}".`)
+    },
+  }
+}
+
+/** A row leads to a VM's port, or to a bare address. */
+function checkRoute({ vm, port, upstream }: RouteRecord): void {
+  if (vm !== undefined && port === undefined) throw new RecordInvalid('/port', 'It must be there with "vm".')
+  if (vm === undefined && port !== undefined) throw new RecordInvalid('/vm', 'It must be there with "port".')
+  if (vm === undefined && upstream === undefined) {
+    throw new RecordInvalid('/upstream', 'It must be there when there is no "vm".')
+  }
+}

@@ -1,0 +1,154 @@
+/** Plans of changes of a whole VM: its record with the host names that follow from it, and its end. */
+
+import { type Edit, toEdit } from '../records/edits.ts'
+import { BINDINGS, DOMAINS, type Stored, VMS } from '../records/record-kinds.ts'
+import type { BindingRecord, VmRecord } from '../records/records.ts'
+import type { Store, StoredDocument } from '../store/store.ts'
+import { impliedBindings } from './platform.ts'
+import type { VmPlan } from './vm-changes.ts'
+import type { VmParts } from './vm-parts.ts'
+
+/** `claim/<vm>/<hostname>` finds the domains of a VM; it comes and goes together with `domain/<hostname>`. */
+export const CLAIM_PREFIX = 'claim/'
+/** `<vm>`, or `<port>--<vm>`. */
+const OWN_LABEL = /^(?:(?<port>\d+)--)?(?<vm>[^.]+)$/
+/** Of one commit; the rows of a VM that cannot be read come on top. */
+const MAX_DELETIONS = 600
+
+/** The VM whose own host name this is, or would be if there were one; undefined for every other name. */
+export function findNamesake(
+  hostname: string,
+  domain: string,
+): { readonly vm: string; readonly port?: number } | undefined {
+  if (!hostname.endsWith(`.${domain}`)) return undefined
+  const { vm, port } = OWN_LABEL.exec(hostname.slice(0, -domain.length - 1))?.groups ?? {}
+  return vm === undefined ? undefined : { vm, ...(port !== undefined && { port: Number(port) }) }
+}
+
+/**
+ * The VM's record as it shall be, together with its own host names. A VM that comes anew starts without anything that
+ * an earlier one of its name may have left.
+ */
+export function planRecord(parts: VmParts, record: VmRecord, domain: string): VmPlan {
+  const key = VMS.keyOf(record)
+  const own = impliedBindings(record, domain).map(toNewStored)
+  const isNew = parts.vm === undefined && !parts.broken.has(key)
+  const kept = isNew ? [] : parts.bindings.filter((stored) => !isOwnName(stored.record, domain))
+  const bindings = [...kept, ...own]
+  const vm = { key, record, revision: 0 }
+  const edits = [
+    toEdit(key, { before: parts.vm, after: record }),
+    ...bindingEdits(parts, bindings).map(toDerived),
+  ]
+  if (!isNew) return { edits, after: { ...parts, bindings, vm } }
+  const { report, grants, broken } = parts
+  const leftovers = [
+    ...(report ? [toDeletion(report)] : []),
+    ...grants.map((stored) => toDeletion(stored)),
+    ...[...broken.values()].map(toRawDeletion),
+  ]
+  return {
+    edits: [...edits, ...leftovers.map(toDerived)],
+    after: { vm, report: undefined, grants: [], bindings },
+  }
+}
+
+function isOwnName({ vm, hostname }: BindingRecord, domain: string): boolean {
+  return findNamesake(hostname, domain)?.vm === vm
+}
+
+/** A domain of a VM: its record, and what finds it. */
+export interface Holding {
+  readonly claim: StoredDocument
+  /** As it is stored; undefined when it has come to be somebody else's. */
+  readonly domain: StoredDocument | undefined
+}
+
+export async function readHoldings(
+  store: Pick<Store, 'get' | 'list'>,
+  vm: string,
+): Promise<readonly Holding[]> {
+  const prefix = `${CLAIM_PREFIX}${vm}/`
+  const holdings: Holding[] = []
+  for (let after: string | undefined = ''; after !== undefined; ) {
+    const page = await store.list(prefix, { after })
+    for (const claim of page.documents) {
+      const domain = await store.get(DOMAINS.prefix + claim.key.slice(prefix.length))
+      holdings.push({ claim, domain: domain?.value.vm === vm ? domain : undefined })
+    }
+    after = page.next
+  }
+  return holdings
+}
+
+export interface Deletion {
+  readonly plan: VmPlan
+  /** False while the VM has more than one commit deletes. */
+  readonly isLast: boolean
+}
+
+/** Deletes as much as one commit can, rows first; the VM's record goes with the last of it. */
+export function planDeletion(parts: VmParts, holdings: readonly Holding[]): Deletion {
+  const steps: readonly Step[] = [
+    ...parts.bindings.map((stored) => ({ edits: [toDerived(toDeletion(stored))], writes: 2 })),
+    ...holdings.map(({ claim, domain }) => ({
+      edits: [...(domain ? [toRawDeletion(domain)] : []), toDerived(toRawDeletion(claim))],
+      writes: 3,
+    })),
+    ...parts.grants.map((stored) => ({ edits: [toDeletion(stored)], writes: 2 })),
+    ...[...parts.broken.values()].map((document) => ({ edits: [toRawDeletion(document)], writes: 2 })),
+  ]
+  const taken = takeSome(steps)
+  const edits = taken.flatMap((step) => step.edits)
+  const { vm, report } = parts
+  if (taken.length === steps.length) {
+    const own = [...(vm ? [toDeletion(vm)] : []), ...(report ? [toDerived(toDeletion(report))] : [])]
+    const after = { vm: undefined, report: undefined, grants: [], bindings: [] }
+    return { plan: { edits: [...own, ...edits], after }, isLast: true }
+  }
+  const gone = new Set(edits.map(({ key }) => key))
+  const bindings = parts.bindings.filter(({ key }) => !gone.has(key))
+  const grants = parts.grants.filter(({ key }) => !gone.has(key))
+  return { plan: { edits, after: { vm, report, bindings, grants } }, isLast: false }
+}
+
+interface Step {
+  readonly edits: readonly Edit[]
+  /** With the rows and audit records that come with them. */
+  readonly writes: number
+}
+
+function takeSome(steps: readonly Step[]): readonly Step[] {
+  let writes = 0
+  return steps.filter((step) => {
+    writes += step.writes
+    return writes <= MAX_DELETIONS
+  })
+}
+
+/** The edits that make a VM's bindings what they shall be. */
+export function bindingEdits(
+  { bindings: before }: Pick<VmParts, 'bindings'>,
+  after: readonly Stored<BindingRecord>[],
+): readonly Edit[] {
+  const wanted = new Map(after.map(({ key, record }) => [key, record]))
+  const known = new Map(before.map((stored) => [stored.key, stored]))
+  const keys = new Set([...known.keys(), ...wanted.keys()])
+  return [...keys].map((key) => toEdit(key, { before: known.get(key), after: wanted.get(key) }))
+}
+
+export function toNewStored(record: BindingRecord): Stored<BindingRecord> {
+  return { key: BINDINGS.keyOf(record), record: BINDINGS.parse(record), revision: 0 }
+}
+
+export function toDerived(edit: Edit): Edit {
+  return { ...edit, isDerived: true }
+}
+
+export function toDeletion<Value extends object>(before: Stored<Value>): Edit {
+  return toEdit(before.key, { before, after: undefined })
+}
+
+export function toRawDeletion(before: StoredDocument): Edit {
+  return { key: before.key, before, after: undefined }
+}
