@@ -8,6 +8,6 @@ export const FAULTS = {
     source: 'client',
     retryable: false,
     title: 'This address is private',
-    next: 'Login is not part of this version yet. The owner can open the address with the admin API: PUT /v1/routes/<hostname> with "visibility": "public".',
+    next: 'Login is not part of this version yet. The owner can open the port to everybody: landfall port set <vm> <port> --public.',
   },
 } as const satisfies Record<string, Fault>

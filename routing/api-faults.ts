@@ -84,7 +84,7 @@ export const API_FAULTS = {
     status: 413,
     source: 'client',
     retryable: false,
-    title: 'The body is larger than 64 KiB',
+    title: 'The body is larger than 16 KiB',
     next: 'Send a smaller body; a route needs less than 1 KiB.',
   },
   api_record_invalid: {
@@ -115,6 +115,20 @@ export const API_FAULTS = {
     title: 'The pool still holds VMs',
     next: 'Delete its VMs first; GET /v1/vms?pool=<name> lists them.',
   },
+  api_token_last: {
+    status: 409,
+    source: 'client',
+    retryable: false,
+    title: 'This is the last token of the fleet that may do everything',
+    next: 'POST /v1/tokens makes another one with all verbs over "*"; then delete this one.',
+  },
+  api_member_alive: {
+    status: 409,
+    source: 'client',
+    retryable: false,
+    title: 'This host or edge is still running',
+    next: 'End its process first; one that was killed counts as alive for 15 seconds more. GET it: "isAlive" says when it is gone.',
+  },
   api_host_unavailable: {
     status: 503,
     source: 'internal',
@@ -143,6 +157,13 @@ export const API_FAULTS = {
     title: 'The name is taken',
     next: 'Choose another name, or delete what has it first; "detail" says what that is.',
   },
+  api_port_in_use: {
+    status: 409,
+    source: 'client',
+    retryable: false,
+    title: 'The default port of a VM cannot be undeclared',
+    next: 'Make another port the default first: PUT /v1/vms/<vm>/ports/<port> with "isDefault": true.',
+  },
   api_domain_unproven: {
     status: 409,
     source: 'client',
@@ -163,6 +184,13 @@ export const API_FAULTS = {
     retryable: true,
     title: 'The first request with this Idempotency-Key is still being answered',
     next: 'Send the request again in a second.',
+  },
+  api_idempotency_unknown: {
+    status: 409,
+    source: 'client',
+    retryable: false,
+    title: 'Nobody knows whether the first request with this Idempotency-Key was carried out',
+    next: 'Read what it was to make. Where that is not there, send the request again with a new Idempotency-Key.',
   },
   api_hostname_reserved: {
     status: 409,

@@ -25,7 +25,14 @@ export const FAULTS = {
     source: 'internal',
     retryable: true,
     title: 'Redis refused the operation',
-    next: 'See "detail": the user may lack rights (README.md has the ACL rule), or Redis is out of memory or read-only.',
+    next: 'See "detail": the user may lack rights (docs/wire.md has the ACL rule), or Redis is out of memory or read-only.',
+  },
+  host_name_taken: {
+    status: 500,
+    source: 'internal',
+    retryable: true,
+    title: 'Another host with this name is running',
+    next: 'Give this host another name (LANDFALL_HOST_NAME), or end the other one; a host that was killed is forgotten after 15 seconds.',
   },
   secret_key_unusable: {
     status: 500,
@@ -53,7 +60,7 @@ export const FAULTS = {
     source: 'internal',
     retryable: false,
     title: 'The store cannot be opened',
-    next: 'Check that the data folder is writable, that landfall.sqlite is a database, and that no other process has it open.',
+    next: 'See "detail": it names the data folder (is it writable, is landfall.sqlite a database, does another process have it open?), or a LANDFALL_REDIS_ setting.',
   },
   store_schema_newer: {
     status: 500,

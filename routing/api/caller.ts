@@ -1,10 +1,9 @@
 /** Who calls the admin API, and what the caller's token allows. */
 
-import { createHash, timingSafeEqual } from 'node:crypto'
+import { createHash } from 'node:crypto'
 import type { Static } from 'typebox'
 import { RoutingError } from '../errors.ts'
-import { findRecord, TOKENS } from '../record-kinds.ts'
-import { type SCOPE, VERBS, type Verb } from '../records.ts'
+import { type SCOPE, type TokenRecord, VERBS, type Verb } from '../records/records.ts'
 import { createTokenCheck } from './bootstrap-token.ts'
 import type { ApiContext } from './context.ts'
 
@@ -14,6 +13,10 @@ export interface Caller {
   /** A token's id, or `bootstrap`. */
   readonly id: string
   readonly scopes: readonly Scope[]
+  /** When its token runs out. */
+  readonly expiresAt?: string
+  /** The bootstrap token after the first token was made: it is given the answer with that again, and nothing else. */
+  readonly isSpent?: true
 }
 
 declare module 'fastify' {
@@ -23,6 +26,8 @@ declare module 'fastify' {
   }
 }
 
+/** No token's id: those have 12 characters. */
+export const BOOTSTRAP_ID = 'bootstrap'
 /** Written when the bootstrap token has made the first token of a fleet. */
 export const BOOTSTRAP_KEY = 'bootstrap/used'
 export const EVERYTHING: readonly Scope[] = [{ pool: '*', verbs: [...VERBS] }]
@@ -38,34 +43,46 @@ export function digestOf(secret: string): string {
   return createHash('sha256').update(secret).digest('base64url')
 }
 
-/** Resolves who sent the token. @throws RoutingError `api_unauthorized`, `api_bootstrap_spent` */
-export function createAuthenticator(context: ApiContext): (token: string) => Promise<Caller> {
+export interface Credentials {
+  readonly token: string
+  /** The client's IP address, as far as the edge tells it. */
+  readonly address: string | undefined
+}
+
+/** Resolves who sent the token. @throws RoutingError `api_unauthorized`, `api_rate_limited` */
+export function createAuthenticator(context: ApiContext): (credentials: Credentials) => Promise<Caller> {
   const isBootstrap = createTokenCheck(context.token)
-  return async (token) => {
-    if (!isBootstrap(token)) return findTokenOwner(context, token)
-    if (context.isFleet && (await context.store.get(BOOTSTRAP_KEY)) !== undefined) {
-      throw new RoutingError('api_bootstrap_spent')
-    }
-    return { id: 'bootstrap', scopes: EVERYTHING }
+  return async (credentials) => {
+    if (!isBootstrap(credentials.token)) return findTokenOwner(context, credentials)
+    const isSpent = context.isFleet && (await context.store.get(BOOTSTRAP_KEY)) !== undefined
+    return isSpent
+      ? { id: BOOTSTRAP_ID, scopes: [], isSpent: true }
+      : { id: BOOTSTRAP_ID, scopes: EVERYTHING }
   }
 }
 
-async function findTokenOwner({ store, now }: ApiContext, text: string): Promise<Caller> {
-  const [, id = '', secret = ''] = TOKEN_TEXT.exec(text) ?? []
-  const found = id === '' ? undefined : await findRecord(store, TOKENS, id)
-  const { digest = '', expiresAt, scopes = [] } = found?.record ?? {}
-  const isRight = isEqual(digestOf(secret), digest)
-  const isLive = expiresAt === undefined || Date.parse(expiresAt) > now().getTime()
-  if (found === undefined || !isRight || !isLive) throw new RoutingError('api_unauthorized')
-  return { id, scopes }
+async function findTokenOwner({ tokens, now }: ApiContext, { token, address }: Credentials): Promise<Caller> {
+  const [, id = '', secret = ''] = TOKEN_TEXT.exec(token) ?? []
+  const record = id === '' ? undefined : await tokens.find(id, digestOf(secret), address)
+  if (record === undefined) throw new RoutingError('api_unauthorized')
+  return toCaller(record, now())
 }
 
-function isEqual(one: string, other: string): boolean {
-  return one.length === other.length && timingSafeEqual(Buffer.from(one), Buffer.from(other))
+/** @throws RoutingError `api_unauthorized` after the token's end */
+export function toCaller({ id, scopes, expiresAt }: TokenRecord, now: Date): Caller {
+  if (isPast(expiresAt, now)) {
+    throw new RoutingError('api_unauthorized', { detail: `The token ran out at ${expiresAt}.` })
+  }
+  return { id, scopes, ...(expiresAt !== undefined && { expiresAt }) }
+}
+
+/** False for a token that has no end. */
+export function isPast(expiresAt: string | undefined, now: Date): boolean {
+  return expiresAt !== undefined && Date.parse(expiresAt) <= now.getTime()
 }
 
 /** `pool` is undefined for what belongs to no pool: only a scope over all pools reaches it. */
-export function may({ scopes }: Caller, verb: Verb, pool: string | undefined): boolean {
+export function may({ scopes }: Pick<Caller, 'scopes'>, verb: Verb, pool: string | undefined): boolean {
   return scopes.some((scope) => (scope.pool === '*' || scope.pool === pool) && scope.verbs.includes(verb))
 }
 
@@ -74,4 +91,9 @@ export function checkMay(caller: Caller, verb: Verb, pool: string | undefined): 
   if (may(caller, verb, pool)) return
   const where = pool === undefined ? 'over all pools ("*")' : `in the pool "${pool}"`
   throw new RoutingError('api_forbidden', { detail: `The token lacks the verb "${verb}" ${where}.` })
+}
+
+/** False when the caller lacks the verb in every pool. */
+export function mayAnywhere({ scopes }: Caller, verb: Verb): boolean {
+  return scopes.some(({ verbs }) => verbs.includes(verb))
 }

@@ -1,16 +1,18 @@
 /** Changes on request: preconditions, one commit with an audit record for each document changed, and the answer. */
 
-import { randomBytes } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { commitPlanned, type Edit, isVoid } from '../edits.ts'
-import { type Kind, type Stored, toStored } from '../record-kinds.ts'
-import type { Document, Mutation } from '../store.ts'
+import { createAuditId } from '../records/audit-id.ts'
+import { commitPlanned, type Edit, isVoid } from '../records/edits.ts'
+import type { Kind, Stored } from '../records/record-kinds.ts'
+import type { Document, Mutation } from '../store/store.ts'
+import { checkMay } from './caller.ts'
 import type { ApiContext } from './context.ts'
+import type { Answer } from './idempotency.ts'
 import { checkWrite, parsePreconditions, toEtag } from './preconditions.ts'
+import { findStored, isName, notFound } from './reads.ts'
 
 /** Fields that an audit record does not repeat. */
 const HIDDEN = ['digest']
-const TIME_CHARACTERS = 9
 
 /** One record to be written or deleted by name. */
 export interface RecordChange<Value> {
@@ -27,37 +29,52 @@ export interface RecordChange<Value> {
 export interface Changed<Value> {
   readonly before: Stored<Value> | undefined
   readonly after: Stored<Value> | undefined
+  /** False also when what was there could not be read. */
+  readonly isNew: boolean
 }
 
-/** Honours If-Match and If-None-Match. @throws RevisionConflict, and what `plan` throws */
+/**
+ * Honours If-Match and If-None-Match. A record that breaks a rule of its kind is as good as none, and only for who
+ * may do everything. @throws RevisionConflict, and what `plan` throws
+ */
 export async function changeRecord<Value extends object>(
   request: FastifyRequest,
   context: ApiContext,
   change: RecordChange<Value>,
 ): Promise<Changed<Value>> {
-  const { kind, name, plan, poolOf, toEdits } = change
+  const { kind, name, poolOf } = change
+  if (!isName(name)) throw notFound(kind, name)
   const key = kind.prefix + name
   const { plan: done, revisions } = await commitPlanned(
     context.store,
-    async () => {
-      const document = await context.store.get(key)
-      const before = document && toStored(kind, document)
-      const planned = await plan(before)
-      checkWrite(parsePreconditions(request.headers), { key, current: before?.revision ?? 0 })
-      const after = planned && kind.parse(planned)
-      const more = (await toEdits?.(after, before)) ?? []
-      const edits: Edit[] = [{ key, before: document, after: after && ({ ...after } as Document) }, ...more]
-      return { before, after, edits }
-    },
+    () => planChange(request, context, { ...change, key }),
     ({ before, after, edits }) => {
       const subject = after ?? before?.record
       return auditsOf(request, context, { edits, pool: subject && poolOf(subject) })
     },
   )
-  const { before, after: record } = done
+  const { before, after: record, isNew } = done
   const revision = revisions.get(key) ?? before?.revision ?? 0
-  logChange(request, context, { key, revision })
-  return { before, after: record && { key, record, revision } }
+  if (revisions.size > 0) logChange(request, context, { key, revision })
+  return { before, after: record && { key, record, revision }, isNew }
+}
+
+async function planChange<Value extends object>(
+  request: FastifyRequest,
+  { store, log }: ApiContext,
+  { kind, key, plan, toEdits }: RecordChange<Value> & { readonly key: string },
+) {
+  const document = await store.get(key)
+  const before = document && findStored(kind, document, log)
+  const isBroken = document !== undefined && before === undefined
+  // It names no pool that could be believed.
+  if (isBroken) checkMay(request.caller, 'admin', undefined)
+  const planned = isBroken && request.method === 'DELETE' ? undefined : await plan(before)
+  checkWrite(parsePreconditions(request.headers), { key, current: document?.revision ?? 0 })
+  const after = planned && kind.parse(planned)
+  const more = (await toEdits?.(after, before)) ?? []
+  const edits: Edit[] = [{ key, before: document, after: after && ({ ...after } as Document) }, ...more]
+  return { before, after, edits, isNew: document === undefined }
 }
 
 /** An audit record for each edit that changes something and does not merely follow from another. */
@@ -69,15 +86,15 @@ export function auditsOf(
   const at = now()
   return edits
     .filter((edit) => !edit.isDerived && !isVoid(edit))
-    .map(({ key, before, after }) => {
-      const id = `${at.getTime().toString(36).padStart(TIME_CHARACTERS, '0')}-${randomBytes(6).toString('hex')}`
+    .map(({ key, before, after, isOfNoPool }) => {
+      const id = createAuditId(at)
       const value = {
         id,
         at: at.toISOString(),
         who: request.caller.id,
         action: after === undefined ? 'delete' : before === undefined ? 'create' : 'update',
         key,
-        ...(pool !== undefined && { pool }),
+        ...(pool !== undefined && !isOfNoPool && { pool }),
         ...(before && { before: shown(before.value) }),
         ...(after && { after: shown(after) }),
         requestId: request.id,
@@ -97,12 +114,32 @@ export function logChange(
 /** 201 with Location for what is new, else 200; the ETag either way. */
 export function sendChanged<Value>(
   reply: FastifyReply,
-  { before, after }: Changed<Value>,
+  { after, isNew }: Changed<Value>,
   { location, view }: { readonly location: string; readonly view: (stored: Stored<Value>) => object },
 ): FastifyReply {
   if (after === undefined) return reply.code(204).send()
-  if (before === undefined) reply.code(201).header('location', location)
+  if (isNew) reply.code(201).header('location', location)
   return reply.header('etag', toEtag(after.revision)).send(view(after))
+}
+
+/** The same for `answerOnce`. @throws TypeError when the record was deleted */
+export function answerChanged<Value>(
+  { after, isNew }: Changed<Value>,
+  {
+    location,
+    view,
+    headers,
+  }: {
+    readonly location: string
+    readonly view: (stored: Stored<Value>) => object
+    readonly headers?: Answer['headers']
+  },
+): Answer {
+  if (after === undefined) throw new TypeError('there is no record to answer with')
+  const etag = toEtag(after.revision)
+  return isNew
+    ? { status: 201, body: view(after), headers: { ...headers, etag, location } }
+    : { status: 200, body: view(after), headers: { ...headers, etag } }
 }
 
 function shown(value: Document): Document {

@@ -1,25 +1,30 @@
 /** What every resource of the admin API is given. */
 
 import type { Log } from '../../lib/log.ts'
-import type { Store } from '../store.ts'
+import type { Sealer } from '../../lib/seal.ts'
+import type { Store } from '../store/store.ts'
+import type { Buckets } from './buckets.ts'
+import type { ProofDns } from './domain-proof.ts'
+import type { TokenLookup } from './token-lookup.ts'
 
 export interface ApiDeps {
   readonly store: Store
   readonly log: Log
   readonly table: TableView
   /** Answers for `domain/` proofs; node:dns/promises fits. @throws errors with Node's DNS codes */
-  readonly dns: DnsReader
+  readonly dns: ProofDns
+  /** Seals what the store must not show in clear. */
+  readonly sealer: Sealer
+  /** The system's clock unless given. */
+  readonly now?: () => Date
+  /** The Idempotency-Keys that each caller may still use; 10,000 a day unless given. */
+  readonly keyBudget?: Buckets
 }
 
 /** The edge's own table, as far as the API speaks of it. */
 export interface TableView {
   readonly revision: number
   status(): object
-}
-
-export interface DnsReader {
-  resolveTxt(name: string): Promise<string[][]>
-  resolveCname(name: string): Promise<string[]>
 }
 
 export interface ApiSettings {
@@ -37,4 +42,6 @@ export interface ApiSettings {
 
 export interface ApiContext extends ApiDeps, ApiSettings {
   readonly now: () => Date
+  readonly tokens: TokenLookup
+  readonly keyBudget: Buckets
 }

@@ -4,22 +4,29 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Static } from 'typebox'
 import { Type } from 'typebox'
 import { RoutingError } from '../errors.ts'
-import { HOSTS, listRecords, POOLS, type Stored, VMS } from '../record-kinds.ts'
-import { POOL, type PoolRecord } from '../records.ts'
+import { HOSTS, listRecords, POOLS, type Stored, VMS } from '../records/record-kinds.ts'
+import { POOL, type PoolRecord } from '../records/records.ts'
+import { LABEL } from '../records/schema.ts'
 import { checkMay, may } from './caller.ts'
 import { changeRecord, sendChanged } from './changes.ts'
 import type { ApiContext } from './context.ts'
+import { closePool } from './pool-doors.ts'
 import { refuseOtherMethods } from './problems.ts'
 import { getStored, listPage, notFound, sendStored } from './reads.ts'
-import { listingOf, pageQuery, strict, viewOf, withProblems } from './schemas.ts'
+import { listingOf, NOTHING, pageQuery, strict, viewOf, withProblems } from './schemas.ts'
+import { withdrawPool } from './token-gifts.ts'
 
 const COLLECTION = '/v1/pools'
 const ITEM = '/v1/pools/:pool'
 const { cpuMillis, memoryBytes, diskBytes, host } = POOL.properties
-const BODY = strict({ cpuMillis, memoryBytes, diskBytes, host })
+const BODY = strict(
+  { cpuMillis, memoryBytes, diskBytes, host },
+  { examples: [{ cpuMillis: 2_000, memoryBytes: 4_294_967_296, diskBytes: 21_474_836_480 }] },
+)
 const VIEW = viewOf(POOL, {})
+const PARAMS = Type.Object({ pool: LABEL })
 
-type ByPool = { Params: { pool: string } }
+type ByPool = { Params: Static<typeof PARAMS> }
 type PutPool = ByPool & { Body: Static<typeof BODY> }
 
 export function addPools(app: FastifyInstance, context: ApiContext): void {
@@ -36,7 +43,7 @@ export function addPools(app: FastifyInstance, context: ApiContext): void {
   )
   app.get<ByPool>(
     ITEM,
-    { schema: withProblems({ summary: 'One pool', response: { 200: VIEW } }) },
+    { schema: withProblems({ summary: 'One pool', params: PARAMS, response: { 200: VIEW } }) },
     (request, reply) => getPool(request, reply, context),
   )
   app.put<PutPool>(
@@ -44,6 +51,8 @@ export function addPools(app: FastifyInstance, context: ApiContext): void {
     {
       schema: withProblems({
         summary: 'Buys a pool or changes its size',
+        description: 'Without "host" it is placed on the live host with the most memory left.',
+        params: PARAMS,
         body: BODY,
         response: { 200: VIEW, 201: VIEW },
       }),
@@ -52,7 +61,13 @@ export function addPools(app: FastifyInstance, context: ApiContext): void {
   )
   app.delete<ByPool>(
     ITEM,
-    { schema: withProblems({ summary: 'Gives an empty pool back', response: { 204: Type.Null() } }) },
+    {
+      schema: withProblems({
+        summary: 'Gives an empty pool back',
+        params: PARAMS,
+        response: { 204: NOTHING },
+      }),
+    },
     (request, reply) => deletePool(request, reply, context),
   )
   refuseOtherMethods(app, COLLECTION, ['GET', 'HEAD'])
@@ -66,7 +81,7 @@ function listPools(request: FastifyRequest, context: ApiContext) {
 
 async function getPool(request: FastifyRequest<ByPool>, reply: FastifyReply, context: ApiContext) {
   const { pool } = request.params
-  checkMay(request.caller, 'read', pool)
+  if (!may(request.caller, 'read', pool)) throw notFound(POOLS, pool)
   return sendStored(reply, await getStored(context, POOLS, pool), view)
 }
 
@@ -95,12 +110,17 @@ async function deletePool(request: FastifyRequest<ByPool>, reply: FastifyReply, 
     kind: POOLS,
     name: pool,
     poolOf: ({ name }) => name,
-    plan: async (before) => {
+    plan: (before) => {
       if (before === undefined) throw notFound(POOLS, pool)
-      await checkEmpty(context, pool)
       return undefined
     },
+    toEdits: async () => {
+      const door = await closePool(context.store, pool)
+      await checkEmpty(context, pool)
+      return [door, ...(await withdrawPool(context.store, pool))]
+    },
   })
+  context.tokens.forget()
   return sendChanged(reply, changed, { location: '', view })
 }
 

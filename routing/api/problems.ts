@@ -6,10 +6,13 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { LandfallError } from '../../lib/errors.ts'
 import type { Log } from '../../lib/log.ts'
 import { problemOf } from '../../lib/problem.ts'
-import { RevisionConflict, type RoutingCode, RoutingError } from '../errors.ts'
+import { RecordInvalid, RevisionConflict, type RoutingCode, RoutingError } from '../errors.ts'
 import { toEtag } from './preconditions.ts'
 
-const PROBLEM_TYPE = 'application/problem+json'
+export const PROBLEM_TYPE = 'application/problem+json'
+
+/** Where nothing better is known. */
+const RETRY_SECONDS = 1
 
 const FASTIFY_CODES: Readonly<Record<string, RoutingCode>> = {
   FST_ERR_CTP_INVALID_MEDIA_TYPE: 'api_media_type_unsupported',
@@ -20,7 +23,9 @@ const FASTIFY_CODES: Readonly<Record<string, RoutingCode>> = {
 
 export function setProblems(app: FastifyInstance, log: Log): void {
   app.removeContentTypeParser('text/plain')
-  app.setErrorHandler((error, request, reply) => sendProblem(error, { request, reply, log }))
+  app.setErrorHandler((error, request, reply) =>
+    sendProblem(toUnnamed(error, request), { request, reply, log }),
+  )
   app.setNotFoundHandler(() => {
     throw new RoutingError('api_not_found')
   })
@@ -31,6 +36,7 @@ export function refuseOtherMethods(app: FastifyInstance, url: string, allowed: r
   app.route({
     method: app.supportedMethods.filter((method) => !allowed.includes(method)),
     url,
+    schema: { hide: true },
     // Before the body is read: its type and size do not matter here.
     onRequest: async (_request, reply) => {
       reply.header('allow', allowed.join(', '))
@@ -63,13 +69,30 @@ export function sendProblem(error: unknown, { request, reply, log }: Exchange): 
   const isOurs = refusal.fault.source === 'internal'
   const fields = { err: refusal, code: refusal.code, requestId: request.id, method: request.method }
   log[isOurs ? 'error' : 'debug']({ ...fields, path: request.url }, 'the admin API refused a request')
-  if (refusal instanceof RevisionConflict && refusal.current !== 0) {
-    reply.header('etag', toEtag(refusal.current))
-  }
+  reply.headers(headersOf(refusal, request))
+  if (refusal.fault.retryable && !reply.hasHeader('retry-after')) reply.header('retry-after', RETRY_SECONDS)
   reply.code(refusal.fault.status).type(PROBLEM_TYPE).send(problemOf(refusal, request.id))
 }
 
-function toLandfallError(error: unknown): LandfallError {
+function headersOf(refusal: LandfallError, request: FastifyRequest): Record<string, string> {
+  if (refusal instanceof RevisionConflict && refusal.current !== 0) {
+    return { etag: toEtag(refusal.current) }
+  }
+  if (refusal.fault.status !== 401) return {}
+  // RFC 6750 section 3: the error attribute only when a token was sent.
+  const isBare = request.headers.authorization === undefined
+  return { 'www-authenticate': `Bearer realm="landfall admin"${isBare ? '' : ', error="invalid_token"'}` }
+}
+
+/** A name in the path that no record can have: PUT is told what is wrong with it, and elsewhere nothing is there. */
+function toUnnamed(error: unknown, { method }: FastifyRequest): unknown {
+  const isName = error instanceof RecordInvalid && 'validationContext' in error
+  if (!isName || error.validationContext !== 'params' || method === 'PUT') return error
+  return new RoutingError('api_not_found', { detail: `"${error.field.slice(1)}": ${error.message}` })
+}
+
+/** Fastify's errors and surprises as one of ours. */
+export function toLandfallError(error: unknown): LandfallError {
   if (error instanceof LandfallError) return error
   const { code, statusCode = 500 } = error as { code?: string; statusCode?: number }
   const known = FASTIFY_CODES[code ?? '']

@@ -2,13 +2,15 @@
 
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { RoutingError } from '../errors.ts'
-import { type Kind, type Stored, toStored } from '../record-kinds.ts'
-import type { StoredDocument } from '../store.ts'
+import { type Kind, type Stored, toStored } from '../records/record-kinds.ts'
+import type { StoredDocument } from '../store/store.ts'
 import type { ApiContext } from './context.ts'
 import { checkMatch, isUnchanged, parsePreconditions, toEtag } from './preconditions.ts'
 import type { PageQuery } from './schemas.ts'
 
 const DEFAULT_LIMIT = 100
+/** A key has at most 1,024 characters, its kind's prefix included. */
+const MAX_NAME = 1_000
 
 export interface Listing<Value> {
   readonly kind: Kind<Value>
@@ -30,8 +32,10 @@ export async function listPage<Value>(
   const prefix = kind.prefix + below
   const { limit = DEFAULT_LIMIT, after = '' } = request.query as PageQuery
   const page = await store.list(prefix, { limit, after: prefix + after })
-  const found = page.documents.flatMap((document) => findStored(kind, document, log))
-  const views = await Promise.all(found.filter(({ record }) => isShown(record)).map(view))
+  const found = page.documents.flatMap((document) => findStored(kind, document, log) ?? [])
+  const views = await Promise.all(
+    found.filter(({ record }) => isShown(record)).map(async (stored) => view(stored)),
+  )
   const next = page.next?.slice(prefix.length)
   return { [plural]: views, ...(next !== undefined && { next }) }
 }
@@ -56,7 +60,7 @@ export async function getStored<Value>(
   kind: Kind<Value>,
   name: string,
 ): Promise<Stored<Value>> {
-  const document = name === '' ? undefined : await store.get(kind.prefix + name)
+  const document = isName(name) ? await store.get(kind.prefix + name) : undefined
   if (document === undefined) throw notFound(kind, name)
   return toStored(kind, document)
 }
@@ -66,16 +70,21 @@ export function notFound(kind: Pick<Kind<unknown>, 'prefix'>, name: string): Rou
   return new RoutingError('api_not_found', { detail: `There is no ${what} "${name}".` })
 }
 
-/** A record that breaks a rule must not hide the others of its page. */
-function findStored<Value>(
+/** What may follow a kind's prefix; what of it is a name is the kind's own affair. */
+export function isName(text: string): boolean {
+  return text !== '' && text.length <= MAX_NAME && text.isWellFormed() && !text.includes('\0')
+}
+
+/** Undefined when the record breaks a rule of its kind: it must not hide others, nor stand in the way of its repair. */
+export function findStored<Value>(
   kind: Kind<Value>,
   document: StoredDocument,
   log: ApiContext['log'],
-): Stored<Value>[] {
+): Stored<Value> | undefined {
   try {
-    return [toStored(kind, document)]
+    return toStored(kind, document)
   } catch (error) {
-    log.error({ err: error, key: document.key }, 'a record is left out of a listing')
-    return []
+    log.error({ err: error, key: document.key }, 'the admin API met a record that it cannot read')
+    return undefined
   }
 }

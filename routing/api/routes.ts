@@ -1,103 +1,148 @@
-/** `/v1/routes`: the routes as a resource of the admin API. */
+/** `/v1/routes`: which host name leads where. */
 
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { formatAddress } from './address.ts'
-import { refuseOtherMethods } from './admin-problems.ts'
-import { type Kind, listRecords, notFound, type ReadDeps, sendRecord } from './admin-reads.ts'
-import { RevisionConflict, RoutingError } from './errors.ts'
-import { parseRouteHostname } from './hostname.ts'
-import { checkWrite, parsePreconditions, toEtag } from './preconditions.ts'
-import { parseRouteRecord, ROUTE_PREFIX } from './records.ts'
-import { parseRouteBody } from './route-body.ts'
-import { putRoute, type StoredRoute } from './vm-routes.ts'
-
-export interface RoutesDeps extends ReadDeps {
-  readonly domain: string
-}
-
-type ByHostname = { Params: { hostname: string } }
-type RouteRequest = FastifyRequest<ByHostname>
+import { type Static, Type } from 'typebox'
+import { formatAddress } from '../records/address.ts'
+import { BINDINGS, findRecord, ROUTES, type Stored, VMS } from '../records/record-kinds.ts'
+import { type BindingRecord, ROUTE, type RouteRecord } from '../records/records.ts'
+import { LABEL } from '../records/schema.ts'
+import { may } from './caller.ts'
+import { sendChanged } from './changes.ts'
+import type { ApiContext } from './context.ts'
+import { type ByHostname, getHostname, HOSTNAME_PARAMS } from './hostnames.ts'
+import { refuseOtherMethods } from './problems.ts'
+import { getStored, listPage, notFound, sendStored } from './reads.ts'
+import { parseRouteBody, ROUTE_BODY, type RouteBody } from './route-bodies.ts'
+import { deleteRow, writeBareRow, writeBinding } from './route-writes.ts'
+import { listingOf, NOTHING, pageQuery, viewOf, withProblems } from './schemas.ts'
+import { findSound } from './vm-view.ts'
 
 const COLLECTION = '/v1/routes'
 const ITEM = '/v1/routes/:hostname'
-const ROUTES: Kind = {
-  plural: 'routes',
-  prefix: ROUTE_PREFIX,
-  toView: ({ key, value, revision }) => toView({ route: parseRouteRecord(value, key), revision }),
-}
-/** Each lost attempt means that another writer succeeded. */
-const MAX_ATTEMPTS = 100
 
-export function addRoutes(app: FastifyInstance, deps: RoutesDeps): void {
-  app.get(COLLECTION, (request) => listRecords(request, deps, ROUTES))
-  app.get<ByHostname>(ITEM, (request, reply) => getRoute(request, reply, deps))
-  app.put<ByHostname>(ITEM, (request, reply) => replaceRoute(request, reply, deps))
-  app.delete<ByHostname>(ITEM, (request, reply) => deleteRoute(request, reply, deps))
+const LIST_QUERY = pageQuery({ vm: Type.Optional(LABEL), pool: Type.Optional(LABEL) })
+const VIEW = viewOf(ROUTE, {
+  url: Type.String(),
+  upstream: Type.Optional(Type.String({ description: 'of a bare address; a VM has its own' })),
+})
+
+type ListRoutes = { Querystring: Static<typeof LIST_QUERY> }
+type PutRoute = ByHostname & { Body: RouteBody }
+
+export function addRoutes(app: FastifyInstance, context: ApiContext): void {
+  addReads(app, context)
+  app.put<PutRoute>(
+    ITEM,
+    {
+      schema: withProblems({
+        summary: 'Leads a host name to a VM, or to a bare address',
+        description:
+          'Without "port" it is the VM\'s default port, whichever that is; who gets in is set on the port. A bare address is for operators.',
+        params: HOSTNAME_PARAMS,
+        body: ROUTE_BODY,
+        response: { 200: VIEW, 201: VIEW },
+      }),
+    },
+    (request, reply) => putRoute(request, reply, context),
+  )
+  app.delete<ByHostname>(
+    ITEM,
+    {
+      schema: withProblems({
+        summary: 'Takes a host name away from what it leads to',
+        params: HOSTNAME_PARAMS,
+        response: { 204: NOTHING },
+      }),
+    },
+    async (request, reply) => {
+      await deleteRow(request, context, getHostname(request, ROUTES))
+      return reply.code(204).send()
+    },
+  )
   refuseOtherMethods(app, COLLECTION, ['GET', 'HEAD'])
   refuseOtherMethods(app, ITEM, ['GET', 'HEAD', 'PUT', 'DELETE'])
 }
 
-async function getRoute(request: RouteRequest, reply: FastifyReply, { store }: RoutesDeps) {
-  const hostname = parseRouteHostname(request.params.hostname)
-  const document = await store.get(ROUTE_PREFIX + hostname)
-  if (document === undefined) throw notFound(ROUTES, hostname)
-  return sendRecord(reply, document, ROUTES)
+function addReads(app: FastifyInstance, context: ApiContext): void {
+  app.get<ListRoutes>(
+    COLLECTION,
+    {
+      schema: withProblems({
+        summary: 'All routes, or those of a VM or a pool',
+        querystring: LIST_QUERY,
+        response: { 200: listingOf('routes', VIEW) },
+      }),
+    },
+    (request) => listRoutes(request, context),
+  )
+  app.get<ByHostname>(
+    ITEM,
+    { schema: withProblems({ summary: 'One route', params: HOSTNAME_PARAMS, response: { 200: VIEW } }) },
+    (request, reply) => getRoute(request, reply, context),
+  )
 }
 
-async function replaceRoute(request: RouteRequest, reply: FastifyReply, deps: RoutesDeps) {
-  const hostname = parseWritable(request.params.hostname, deps.domain)
-  const wanted = { hostname, ...parseRouteBody(request.body) }
-  const preconditions = parsePreconditions(request.headers)
-  const key = ROUTE_PREFIX + hostname
-  const { existed, result } = await writeAtRevision(deps.store, key, (current) => {
-    checkWrite(preconditions, { key, current })
-    return putRoute(deps.store, wanted, { ifRevision: current })
+async function listRoutes(request: FastifyRequest<ListRoutes>, context: ApiContext) {
+  const { caller, query } = request
+  const view = (stored: Stored<RouteRecord>) => viewRoute(context, stored)
+  if (query.vm !== undefined) return listVmRoutes(request, context, query.vm)
+  const isShown = ({ pool }: RouteRecord) =>
+    may(caller, 'read', pool) && (query.pool === undefined || query.pool === pool)
+  return listPage(request, context, { kind: ROUTES, plural: 'routes', view, isShown })
+}
+
+/** By way of the VM's bindings: the whole table may have a million rows. */
+async function listVmRoutes(request: FastifyRequest<ListRoutes>, context: ApiContext, vm: string) {
+  const { caller, query } = request
+  const { pool } = (await findRecord(context.store, VMS, vm))?.record ?? {}
+  const isAllowed = pool !== undefined && may(caller, 'read', pool) && pool === (query.pool ?? pool)
+  return listPage(request, context, {
+    kind: BINDINGS,
+    plural: 'routes',
+    below: `${vm}/`,
+    isShown: () => isAllowed,
+    view: (binding) => viewBinding(context, binding, pool),
   })
-  deps.log.info({ hostname, revision: result.revision, requestId: request.id }, 'a route was written')
-  if (!existed) reply.code(201).header('location', `${COLLECTION}/${hostname}`)
-  return reply.header('etag', toEtag(result.revision)).send(toView(result))
 }
 
-async function deleteRoute(request: RouteRequest, reply: FastifyReply, deps: RoutesDeps) {
-  const hostname = parseWritable(request.params.hostname, deps.domain)
-  const preconditions = parsePreconditions(request.headers)
-  const key = ROUTE_PREFIX + hostname
-  const { result } = await writeAtRevision(deps.store, key, async (current) => {
-    // RFC 9110 section 13.2.1: preconditions do not count where the answer is an error anyway.
-    if (current === 0) throw notFound(ROUTES, hostname)
-    checkWrite(preconditions, { key, current })
-    return deps.store.delete(key, { ifRevision: current })
-  })
-  deps.log.info({ hostname, revision: result, requestId: request.id }, 'a route was deleted')
-  return reply.code(204).send()
+async function viewBinding(
+  context: ApiContext,
+  { record: { vm, hostname, port = 80 }, revision }: Stored<BindingRecord>,
+  pool: string | undefined,
+) {
+  const row = await findSound(context.store, ROUTES, hostname)
+  if (row !== undefined) return viewRoute(context, row)
+  const down = { visibility: 'private', state: 'stopped', generation: 0 } as const
+  const record = { hostname, vm, port, ...(pool !== undefined && { pool }), ...down }
+  return viewRoute(context, { key: ROUTES.prefix + hostname, record, revision })
 }
 
-/** Writes at the revision that was checked; when another's write comes between the two, both are done again. */
-async function writeAtRevision<Result>(
-  store: ReadDeps['store'],
-  key: string,
-  write: (current: number) => Promise<Result>,
-): Promise<{ existed: boolean; result: Result }> {
-  for (let attempt = 1; ; attempt += 1) {
-    const current = (await store.get(key))?.revision ?? 0
-    try {
-      return { existed: current !== 0, result: await write(current) }
-    } catch (error) {
-      const isOvertaken = error instanceof RevisionConflict && error.current !== current
-      if (!isOvertaken || attempt === MAX_ATTEMPTS) throw error
-    }
+async function getRoute(request: FastifyRequest<ByHostname>, reply: FastifyReply, context: ApiContext) {
+  const hostname = getHostname(request, ROUTES)
+  const stored = await getStored(context, ROUTES, hostname)
+  if (!may(request.caller, 'read', stored.record.pool)) throw notFound(ROUTES, hostname)
+  return sendStored(reply, stored, (shown) => viewRoute(context, shown))
+}
+
+async function putRoute(request: FastifyRequest<PutRoute>, reply: FastifyReply, context: ApiContext) {
+  const hostname = getHostname(request, ROUTES)
+  const target = parseRouteBody(request.body)
+  const changed =
+    'vm' in target
+      ? await writeBinding(request, context, { hostname, ...target })
+      : await writeBareRow(request, context, { hostname, ...target })
+  const view = (stored: Stored<RouteRecord>) => viewRoute(context, stored)
+  return sendChanged(reply, changed, { location: `${COLLECTION}/${hostname}`, view })
+}
+
+/** Where a VM is, inside the network, is not shown. */
+function viewRoute({ urlOf }: ApiContext, { record, revision }: Stored<RouteRecord>) {
+  const { upstream, ...shown } = record
+  const isBare = upstream !== undefined && record.vm === undefined
+  return {
+    ...shown,
+    ...(isBare && { upstream: formatAddress(upstream) }),
+    url: urlOf(record.hostname),
+    revision,
   }
-}
-
-function parseWritable(text: string, domain: string): string {
-  const hostname = parseRouteHostname(text)
-  const isReserved = hostname === `admin.${domain}` || hostname === `auth.${domain}`
-  if (isReserved) throw new RoutingError('api_hostname_reserved', { detail: `"${hostname}" is reserved.` })
-  return hostname
-}
-
-function toView({ route, revision }: StoredRoute) {
-  const { hostname, visibility, upstream, vm, port, state, generation } = route
-  const bare = upstream && { upstream: formatAddress(upstream) }
-  return { hostname, visibility, ...(vm === undefined ? bare : { vm, port }), state, generation, revision }
 }

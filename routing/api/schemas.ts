@@ -3,7 +3,7 @@
 import type { FastifySchema, FastifySchemaCompiler } from 'fastify'
 import { type TObject, type TProperties, type TSchema, Type } from 'typebox'
 import { RecordInvalid, RoutingError } from '../errors.ts'
-import { COUNT, createBodyParser } from '../schema.ts'
+import { COUNT, createBodyParser, createOpenParser } from '../records/schema.ts'
 
 const MAX_LIMIT = 1_000
 
@@ -26,9 +26,13 @@ export function pageQuery<Fields extends TProperties>(fields: Fields) {
   return strict({ ...PAGE_FIELDS, ...fields })
 }
 
-/** A body: fields that it does not name are refused. */
-export function strict<Fields extends TProperties>(fields: Fields) {
-  return Type.Object(fields, { additionalProperties: false, description: 'a JSON object' })
+/** A body: fields that it does not name are refused. Give OpenAPI an example. */
+export function strict<Fields extends TProperties>(
+  fields: Fields,
+  { examples }: { readonly examples?: readonly object[] } = {},
+) {
+  const shown = examples && { examples: [...examples] }
+  return Type.Object(fields, { additionalProperties: false, description: 'a JSON object', ...shown })
 }
 
 /** A record as the API shows it: its fields and its revision, and what the resource adds. */
@@ -43,7 +47,7 @@ export function listingOf(plural: string, view: TSchema) {
 
 export const NOTHING = Type.Null({ description: 'nothing' })
 
-const PROBLEM = Type.Object(
+export const PROBLEM = Type.Object(
   {
     type: Type.String(),
     title: Type.String(),
@@ -66,23 +70,23 @@ export function withProblems(schema: FastifySchema): FastifySchema {
 
 /** Checks bodies, queries and path parameters with the parsers that records are checked with. */
 export const compileValidator: FastifySchemaCompiler<TSchema> = ({ schema, httpPart }) => {
-  const parse = createBodyParser(schema)
-  const isBody = httpPart === 'body'
+  const parse = httpPart === 'headers' ? createOpenParser(schema) : createBodyParser(schema)
+  const isQuery = httpPart !== 'body' && httpPart !== 'params'
   return (value: unknown) => {
     try {
-      return { value: parse(isBody ? value : numbered(schema, value)) }
+      return { value: parse(httpPart === 'body' ? value : numbered(schema, value)) }
     } catch (error) {
-      return { error: isBody ? (error as Error) : toMalformed(error) }
+      return { error: isQuery ? toMalformed(error) : (error as Error) }
     }
   }
 }
 
-/** A query is texts only: those that the schema wants as numbers are made so. */
+/** A query is texts only, and a path is: those that the schema wants as numbers are made so. */
 function numbered(schema: TSchema, value: unknown): unknown {
   const { properties = {} } = schema as { properties?: Record<string, { type?: string }> }
   const entries = Object.entries(Object(value)).map(([name, text]) => {
     const isNumber =
-      properties[name]?.type === 'integer' && typeof text === 'string' && /^\d{1,15}$/.test(text)
+      properties[name]?.type === 'integer' && typeof text === 'string' && /^(0|[1-9]\d{0,14})$/.test(text)
     return [name, isNumber ? Number(text) : text]
   })
   return Object.fromEntries(entries)

@@ -2,18 +2,37 @@
 
 import { randomUUID } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
-import { type FastifyInstance, type FastifyRequest, fastify } from 'fastify'
+import { type FastifyInstance, fastify } from 'fastify'
 import type { Log } from '../../lib/log.ts'
-import { RoutingError } from '../errors.ts'
-import { createAuthenticator } from './caller.ts'
+import { addAudit } from './audit.ts'
+import { setAuthentication } from './authentication.ts'
 import type { ApiContext, ApiDeps, ApiSettings } from './context.ts'
+import { addDomains } from './domains.ts'
+import { addEdges } from './edges.ts'
+import { addEvents } from './events.ts'
+import { addGrants } from './grants.ts'
+import { addHosts } from './hosts.ts'
+import { createKeyBudget } from './idempotency.ts'
+import { addKeys } from './keys.ts'
 import { setOpenApi } from './openapi.ts'
 import { type AdminApi, PipedServer } from './piped-server.ts'
 import { addPools } from './pools.ts'
+import { addPorts } from './ports.ts'
 import { answerBrokenConnection, sendProblem, setProblems } from './problems.ts'
+import { setRateLimit } from './rate-limit.ts'
+import { addRoutes } from './routes.ts'
 import { compileValidator } from './schemas.ts'
+import { addStatus } from './status.ts'
+import { addTable } from './table.ts'
+import { TokenLookup } from './token-lookup.ts'
+import { addTokens } from './tokens.ts'
+import { addUsage } from './usage.ts'
+import { addVms } from './vms.ts'
+import { addWelcome } from './welcome.ts'
+import { addWhoami } from './whoami.ts'
 
-const BODY_LIMIT_BYTES = 65_536
+/** A token with 20 scopes, or a VM with 50 ports, has less than 5,000. */
+const BODY_LIMIT_BYTES = 16_384
 /** A host name of 253 characters, each percent-encoded in up to 12. */
 const MAX_PATH_PARAMETER = 4_096
 const REQUEST_ID = /^[\w.-]{1,64}$/
@@ -22,12 +41,31 @@ export async function startAdminApi(
   deps: ApiDeps,
   settings: ApiSettings,
 ): Promise<AdminApi & AsyncDisposable> {
-  const context: ApiContext = { ...deps, ...settings, now: () => new Date() }
+  const tokens = new TokenLookup({ ...deps, ...settings })
+  const defaults = { now: () => new Date(), keyBudget: createKeyBudget() }
+  const context: ApiContext = { ...defaults, ...deps, ...settings, tokens }
   const app = createApp(deps.log)
   setProblems(app, deps.log)
-  setDefence(app, context)
+  setAuthentication(app, context)
+  await setRateLimit(app, context)
   await setOpenApi(app)
+  addWelcome(app, context)
+  addWhoami(app)
   addPools(app, context)
+  addVms(app, context)
+  addPorts(app, context)
+  addGrants(app, context)
+  addRoutes(app, context)
+  addDomains(app, context)
+  addTokens(app, context)
+  addKeys(app, context)
+  addAudit(app, context)
+  addHosts(app, context)
+  addEdges(app, context)
+  addUsage(app, context)
+  addEvents(app, context)
+  addStatus(app, context)
+  addTable(app, context)
   await app.ready()
   return new PipedServer(app)
 }
@@ -55,24 +93,4 @@ function createApp(log: Log): FastifyInstance {
 function findOrMakeRequestId(request: IncomingMessage): string {
   const given = request.headers['x-request-id']
   return typeof given === 'string' && REQUEST_ID.test(given) ? given : randomUUID()
-}
-
-function setDefence(app: FastifyInstance, context: ApiContext): void {
-  const authenticate = createAuthenticator(context)
-  app.decorateRequest('caller')
-  app.addHook('onRequest', async (request, reply) => {
-    reply.header('cache-control', 'private, no-cache')
-    if (isOpen(request)) return
-    const given = /^Bearer +(\S+)$/i.exec(request.headers.authorization ?? '')?.[1]
-    // RFC 6750 section 3: the error attribute only when a token was sent.
-    const error = given === undefined ? '' : ', error="invalid_token"'
-    reply.header('www-authenticate', `Bearer realm="landfall admin"${error}`)
-    if (given === undefined) throw new RoutingError('api_unauthorized')
-    request.caller = await authenticate(given)
-    reply.removeHeader('www-authenticate')
-  })
-}
-
-function isOpen(request: FastifyRequest): boolean {
-  return 'isOpen' in request.routeOptions.config && request.routeOptions.config.isOpen === true
 }

@@ -1,32 +1,269 @@
-/** `/v1/vms`: the VMs as their hosts report them, read-only. */
+/** `/v1/vms`: what is wanted of each VM, and what its host says of it. */
 
-import type { FastifyInstance } from 'fastify'
-import { formatAddress } from './address.ts'
-import { refuseOtherMethods } from './admin-problems.ts'
-import { type Kind, listRecords, notFound, type ReadDeps, sendRecord } from './admin-reads.ts'
-import { parseVmRecord, VM_PREFIX } from './records.ts'
-import type { StoredDocument } from './store.ts'
-
-type ByName = { Params: { name: string } }
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { type Static, Type } from 'typebox'
+import { problemOf } from '../../lib/problem.ts'
+import { RoutingError } from '../errors.ts'
+import { VMS } from '../records/record-kinds.ts'
+import type { VmRecord } from '../records/records.ts'
+import { LABEL } from '../records/schema.ts'
+import { planDeletion, planRecord, readHoldings } from '../vms/vm-plans.ts'
+import { may } from './caller.ts'
+import { answerChanged, type Changed } from './changes.ts'
+import type { ApiContext } from './context.ts'
+import { type Answer, answerOnce } from './idempotency.ts'
+import { Places } from './places.ts'
+import { checkMatch, parsePreconditions, toEtag } from './preconditions.ts'
+import { PROBLEM_TYPE, refuseOtherMethods } from './problems.ts'
+import { getStored, listPage, notFound } from './reads.ts'
+import { listingOf, NOTHING, pageQuery, strict, withProblems } from './schemas.ts'
+import { draftVm, POST_VM, PUT_VM, type VmBody } from './vm-bodies.ts'
+import { createVmName } from './vm-names.ts'
+import { VM_VIEW, viewVm } from './vm-view.ts'
+import { type VmWait, waitForVm } from './vm-wait.ts'
+import { getAllowed, type PlannedWrite, writeVm } from './vm-writes.ts'
 
 const COLLECTION = '/v1/vms'
-const ITEM = '/v1/vms/:name'
-const VMS: Kind = { plural: 'vms', prefix: VM_PREFIX, toView }
+const ITEM = '/v1/vms/:vm'
+const MAX_WAIT_SECONDS = 120
+/** Made-up names that were taken: more in a row than chance gives. */
+const MAX_NAMES = 20
 
-export function addVms(app: FastifyInstance, deps: ReadDeps): void {
-  app.get(COLLECTION, (request) => listRecords(request, deps, VMS))
-  app.get<ByName>(ITEM, async (request, reply) => {
-    const { name } = request.params
-    const document = await deps.store.get(VM_PREFIX + name)
-    if (document === undefined) throw notFound(VMS, name)
-    return sendRecord(reply, document, VMS)
-  })
-  refuseOtherMethods(app, COLLECTION, ['GET', 'HEAD'])
-  refuseOtherMethods(app, ITEM, ['GET', 'HEAD'])
+const PARAMS = Type.Object({ vm: LABEL })
+const LIST_QUERY = pageQuery({ pool: Type.Optional(LABEL) })
+const WAIT_QUERY = strict({
+  wait: Type.Optional(
+    Type.Integer({
+      minimum: 0,
+      maximum: MAX_WAIT_SECONDS,
+      description: `a whole number of seconds from 0 to ${MAX_WAIT_SECONDS}`,
+    }),
+  ),
+})
+/** Each wait follows the store, and reads from it at each change of its VM. */
+const WAIT_LIMITS = { perEdge: 400, perTenant: 100, what: 'requests with "wait" under way' }
+const WAITS = `With "wait" the answer comes when the URL leads to the running VM (or when it has stopped), or is 504.`
+
+type ByVm = { Params: Static<typeof PARAMS> }
+type Waiting = { Querystring: Static<typeof WAIT_QUERY> }
+type ListVms = { Querystring: Static<typeof LIST_QUERY> }
+type PutVm = ByVm & Waiting & { Body: VmBody }
+type PostVm = Waiting & { Body: Static<typeof POST_VM> }
+
+export function addVms(app: FastifyInstance, context: ApiContext): void {
+  const waits = new Places(WAIT_LIMITS)
+  addReads(app, context)
+  app.post<PostVm>(
+    COLLECTION,
+    {
+      schema: withProblems({
+        summary: 'Makes a VM, with a name of its own unless one is given',
+        description: WAITS,
+        querystring: WAIT_QUERY,
+        body: POST_VM,
+        response: { 201: VM_VIEW },
+      }),
+    },
+    (request, reply) =>
+      answerOnce(request, reply, context, {
+        verb: 'write',
+        make: () => inPlace(waits, request, () => createVm(request, reply, context)),
+      }),
+  )
+  app.put<PutVm>(
+    ITEM,
+    {
+      schema: withProblems({
+        summary: 'Makes a VM, or changes what the body names',
+        description: WAITS,
+        params: PARAMS,
+        querystring: WAIT_QUERY,
+        body: PUT_VM,
+        response: { 200: VM_VIEW, 201: VM_VIEW },
+      }),
+    },
+    (request, reply) => inPlace(waits, request, () => putVm(request, reply, context)),
+  )
+  app.delete<ByVm>(
+    ITEM,
+    {
+      schema: withProblems({
+        summary: 'Deletes a VM with its host names, domains and grants',
+        params: PARAMS,
+        response: { 204: NOTHING },
+      }),
+    },
+    (request, reply) => deleteVm(request, reply, context),
+  )
+  refuseOtherMethods(app, COLLECTION, ['GET', 'HEAD', 'POST'])
+  refuseOtherMethods(app, ITEM, ['GET', 'HEAD', 'PUT', 'DELETE'])
 }
 
-function toView({ key, value, revision }: StoredDocument) {
-  const { name, state, generation, ports } = parseVmRecord(value, key)
-  const written = Object.entries(ports).map(([port, address]) => [port, formatAddress(address)])
-  return { name, state, generation, ports: Object.fromEntries(written), revision }
+function addReads(app: FastifyInstance, context: ApiContext): void {
+  app.get<ListVms>(
+    COLLECTION,
+    {
+      schema: withProblems({
+        summary: 'All VMs, or those of a pool',
+        querystring: LIST_QUERY,
+        response: { 200: listingOf('vms', VM_VIEW) },
+      }),
+    },
+    (request) => {
+      const { caller, query } = request
+      const isShown = ({ pool }: VmRecord) => may(caller, 'read', pool) && pool === (query.pool ?? pool)
+      return listPage(request, context, {
+        kind: VMS,
+        plural: 'vms',
+        isShown,
+        view: (stored) => viewVm(context, stored),
+      })
+    },
+  )
+  app.get<ByVm>(
+    ITEM,
+    { schema: withProblems({ summary: 'One VM', params: PARAMS, response: { 200: VM_VIEW } }) },
+    (request, reply) => getVm(request, reply, context),
+  )
+}
+
+/** The ETag is the record's; since its host's word changes on its own, the answer is never 304. */
+async function getVm(
+  { caller, params, headers }: FastifyRequest<ByVm>,
+  reply: FastifyReply,
+  context: ApiContext,
+) {
+  const stored = await getStored(context, VMS, params.vm)
+  if (!may(caller, 'read', stored.record.pool)) throw notFound(VMS, params.vm)
+  checkMatch(parsePreconditions(headers), { key: stored.key, current: stored.revision })
+  return reply.header('etag', toEtag(stored.revision)).send(await viewVm(context, stored))
+}
+
+/** Before anything is written. @throws RoutingError `api_rate_limited` */
+async function inPlace<Result>(
+  waits: Places,
+  { caller, query }: FastifyRequest<Waiting>,
+  work: () => Promise<Result>,
+): Promise<Result> {
+  const leave = query.wait === undefined ? undefined : waits.enter(caller)
+  try {
+    return await work()
+  } finally {
+    leave?.()
+  }
+}
+
+async function putVm(request: FastifyRequest<PutVm>, reply: FastifyReply, context: ApiContext) {
+  const { params, body, query } = request
+  const changed = await writeRecord(request, context, { name: params.vm, body, field: '/vm' })
+  await waitIfAsked(context, reply, { vm: changed.after, seconds: query.wait })
+  const { status, headers = {}, body: view } = await answerOf(context, changed)
+  return reply.code(status).headers(headers).send(view)
+}
+
+/** Once the VM is there every answer is kept for the Idempotency-Key: a retry must not make another one. */
+async function createVm(
+  request: FastifyRequest<PostVm>,
+  reply: FastifyReply,
+  context: ApiContext,
+): Promise<Answer> {
+  const { query, id } = request
+  const changed = await createUnderFreeName(request, context)
+  try {
+    await waitIfAsked(context, reply, { vm: changed.after, seconds: query.wait })
+  } catch (error) {
+    // The VM may also have been deleted by another meanwhile.
+    const isTold = error instanceof RoutingError && ['api_vm_not_ready', 'api_not_found'].includes(error.code)
+    if (!isTold) throw error
+    const headers = { 'content-type': PROBLEM_TYPE }
+    return { status: error.fault.status, headers, body: problemOf(error, id) }
+  }
+  return answerOf(context, changed)
+}
+
+async function waitIfAsked(
+  context: ApiContext,
+  { raw }: FastifyReply,
+  { vm, seconds }: Pick<VmWait, 'vm'> & { readonly seconds: number | undefined },
+): Promise<void> {
+  if (seconds === undefined) return
+  // Fastify's own signal aborts as soon as the request's body has been read.
+  const isGone = new AbortController()
+  raw.once('close', () => isGone.abort())
+  if (raw.closed || raw.destroyed) isGone.abort()
+  await waitForVm(context, { vm, seconds, signal: isGone.signal })
+}
+
+async function createUnderFreeName(request: FastifyRequest<PostVm>, context: ApiContext): Promise<WrittenVm> {
+  const { name, ...body } = request.body
+  const wanted = { body, field: '/name', isCreation: true } as const
+  if (name !== undefined) return writeRecord(request, context, { ...wanted, name })
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await writeRecord(request, context, { ...wanted, name: createVmName() })
+    } catch (error) {
+      const isTaken = error instanceof RoutingError && error.code === 'api_name_taken'
+      if (!isTaken || attempt === MAX_NAMES) throw error
+    }
+  }
+}
+
+interface WantedVm {
+  readonly name: string
+  readonly body: VmBody
+  readonly field: '/vm' | '/name'
+  /** True where a VM that exists is in the way. */
+  readonly isCreation?: true
+}
+
+type WrittenVm = Changed<VmRecord> & { readonly after: NonNullable<Changed<VmRecord>['after']> }
+
+async function writeRecord(
+  request: FastifyRequest,
+  context: ApiContext,
+  { name, body, field, isCreation }: WantedVm,
+): Promise<WrittenVm> {
+  const key = VMS.prefix + name
+  const { plan, revision } = await writeVm(request, context, {
+    vm: name,
+    plan: async (parts) => {
+      const before = parts.vm
+      if (isCreation && before) {
+        throw new RoutingError('api_name_taken', { detail: `"${name}" is taken.`, context: { field } })
+      }
+      const { record, entry } = await draftVm(context, parts, { caller: request.caller, body, field })
+      const current = before?.revision ?? parts.broken.get(key)?.revision ?? 0
+      const { edits, after } = planRecord(parts, record, context.domain)
+      const planned = { edits: [...edits, ...entry], after, field, sizeField: '/ports' }
+      return { ...planned, before, record, target: { key, current }, pool: record.pool }
+    },
+  })
+  const { before, record, target } = plan
+  return { before, after: { key, record, revision }, isNew: target.current === 0 }
+}
+
+async function answerOf(context: ApiContext, changed: WrittenVm): Promise<Answer> {
+  const view = await viewVm(context, changed.after)
+  return answerChanged(changed, { location: `${COLLECTION}/${changed.after.record.name}`, view: () => view })
+}
+
+async function deleteVm(request: FastifyRequest<ByVm>, reply: FastifyReply, context: ApiContext) {
+  const { params, caller } = request
+  const key = VMS.prefix + params.vm
+  for (let isLast = false; !isLast; ) {
+    const { plan } = await writeVm(request, context, {
+      vm: params.vm,
+      plan: async (parts): Promise<PlannedWrite & { readonly isLast: boolean }> => {
+        const broken = parts.broken.get(key)
+        // Only who may do everything can tell that nobody needs what cannot be read.
+        const isMending = broken !== undefined && may(caller, 'admin', undefined)
+        const pool = isMending ? undefined : getAllowed(caller, 'write', parts).record.pool
+        const deletion = planDeletion(parts, await readHoldings(context.store, params.vm))
+        const target = { key, current: parts.vm?.revision ?? broken?.revision ?? 0 }
+        return { ...deletion.plan, isLast: deletion.isLast, target, pool }
+      },
+    })
+    isLast = plan.isLast
+  }
+  return reply.code(204).send()
 }

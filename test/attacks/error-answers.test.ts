@@ -5,11 +5,11 @@
  */
 
 import t, { type Test } from 'tap'
-import { putRoute, putVm } from '../../routing/vm-routes.ts'
 import { type AttackedEdge, attackedEdgeFor } from '../helpers/attacked-edge.ts'
 import { fullPortFor } from '../helpers/connect-faults.ts'
 import { rawOriginFor } from '../helpers/origin.ts'
 import { exchange, isWhole, type RawAnswer } from '../helpers/raw-client.ts'
+import { putTestRoute } from '../helpers/route.ts'
 import { upgradeRequest } from '../helpers/scripted-vm.ts'
 import { until } from '../helpers/until.ts'
 
@@ -129,13 +129,10 @@ async function misbehavingEdge(t: Test): Promise<AttackedEdge> {
     else if (path !== '/silent') socket.end(MISDEEDS[path] ?? 'HTTP/1.1 204 No Content\r\n\r\n')
   })
   const upstream = { host: '127.0.0.1', port: vm.port }
-  await putRoute(edge.store, { hostname: PRIVATE, visibility: 'private', target: { upstream } }, {})
-  await putVm(edge.store, { name: 'off', state: 'stopped', generation: 1, ports: {} })
-  await putVm(edge.store, { name: 'on', state: 'running', generation: 1, ports: {} })
-  for (const name of ['off', 'on']) {
-    const target = { vm: name, port: 8_000 }
-    await putRoute(edge.store, { hostname: `${name}.localhost`, visibility: 'public', target }, {})
-  }
+  await putTestRoute(edge.store, { hostname: PRIVATE, upstream })
+  const down = { visibility: 'public', port: 8_000, generation: 1 } as const
+  await putTestRoute(edge.store, { ...down, hostname: 'off.localhost', vm: 'off', state: 'stopped' })
+  await putTestRoute(edge.store, { ...down, hostname: 'on.localhost', vm: 'on' })
   await edge.route(CLOSED, 1)
   await edge.route(FULL, await fullPortFor(t))
   // Waits until the edge knows of this one, and so of all before it.

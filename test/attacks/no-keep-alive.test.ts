@@ -5,9 +5,9 @@
  */
 
 import t, { type Test } from 'tap'
-import { putRoute, putVm } from '../../routing/vm-routes.ts'
 import { h2Exchange } from '../helpers/h2-client.ts'
 import { rawOriginFor } from '../helpers/origin.ts'
+import { putTestRoute } from '../helpers/route.ts'
 import { HOST, routedEdgeFor } from '../helpers/routed-edge.ts'
 import { scriptedVmFor, VM_OK } from '../helpers/scripted-vm.ts'
 import { until } from '../helpers/until.ts'
@@ -51,19 +51,16 @@ t.test(
   async (t) => {
     const vm = await scriptedVmFor(t)
     const edge = await routedEdgeFor(t, vm.port)
-    const record = {
-      name: 'a',
-      state: 'running',
-      ports: { '8000': { host: '127.0.0.1', port: vm.port } },
-    } as const
-    await putVm(edge.store, { ...record, generation: 1 })
-    const target = { vm: 'a', port: 8000 }
-    await putRoute(edge.store, { hostname: 'vm.localhost', visibility: 'public', target }, {})
+    const row = {
+      ...({ hostname: 'vm.localhost', visibility: 'public', vm: 'a', port: 8_000 } as const),
+      upstream: { host: '127.0.0.1', port: vm.port },
+    }
+    await putTestRoute(edge.store, { ...row, generation: 1 })
     const ask = () => edge.send('GET / HTTP/1.1\r\nHost: vm.localhost\r\n\r\n')
     await until(async () => (await ask()).status === 200, 'the route reaches the edge')
     for (let sent = 0; sent < 3; sent += 1) t.equal((await ask()).status, 200)
     t.equal(vm.received.length, 1)
-    await putVm(edge.store, { ...record, generation: 2 })
+    await putTestRoute(edge.store, { ...row, generation: 2 })
     await until(async () => (await ask()).status === 200 && vm.received.length > 1, 'a new connection')
     const before = vm.requests.length
     for (let sent = 0; sent < 3; sent += 1) t.equal((await ask()).status, 200)

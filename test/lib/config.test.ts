@@ -16,7 +16,7 @@ function problemsOf(env: Record<string, string>): readonly string[] {
 
 t.test('starts without any setting: everything on loopback, in a folder of its own', async (t) => {
   t.match(loadConfig({}), {
-    ...{ dataFolder: '.landfall', domain: 'localhost', store: 'sqlite', logLevel: 'info' },
+    ...{ dataFolder: '.landfall', domain: 'localhost', store: { kind: 'sqlite' }, logLevel: 'info' },
     listen: {
       host: '127.0.0.1',
       httpsPort: 8_443,
@@ -36,7 +36,7 @@ const GOOD: readonly (readonly [name: string, value: string, wanted: object])[] 
   ['LANDFALL_HTTPS_PORT', '65535', { listen: { httpsPort: 65_535 } }],
   ['LANDFALL_DATA', '/tmp/a b', { dataFolder: '/tmp/a b' }],
   ['LANDFALL_DOMAIN', 'edge.example.test', { domain: 'edge.example.test' }],
-  ['LANDFALL_STORE', 'memory', { store: 'memory' }],
+  ['LANDFALL_STORE', 'memory', { store: { kind: 'memory' } }],
   ['LANDFALL_LISTEN', '::', { listen: { host: '::' } }],
   ['LANDFALL_LISTEN', '0.0.0.0', { listen: { host: '0.0.0.0' } }],
   ['LANDFALL_HTTP_MODE', 'relay', { listen: { httpMode: 'relay' } }],

@@ -14,12 +14,3 @@ export function createListLog(): Log & { readonly lines: readonly Line[] } {
   }
   return { lines, debug: write('debug'), info: write('info'), warn: write('warn'), error: write('error') }
 }
-
-/** Resolves when `isTrue` holds; throws after five seconds. */
-export async function until(isTrue: () => boolean): Promise<void> {
-  const deadline = performance.now() + 5_000
-  while (!isTrue()) {
-    if (performance.now() > deadline) throw new Error(`not within five seconds: ${isTrue}`)
-    await new Promise((resolve) => setTimeout(resolve, 2))
-  }
-}

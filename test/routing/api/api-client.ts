@@ -1,14 +1,20 @@
 /** An admin API over a memory store, and real HTTP to it through its in-memory connections. */
 
+import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { type IncomingMessage, request } from 'node:http'
 import { text } from 'node:stream/consumers'
 import type { Test } from 'tap'
-import { type AdminApi, startAdminApi } from '../../routing/admin-api.ts'
-import { startMemoryStore } from '../../routing/memory-store.ts'
-import type { Store } from '../../routing/store.ts'
-import { createListLog, type Line } from './logs.ts'
+import { createSealer } from '../../../lib/seal.ts'
+import type { ApiDeps, ApiSettings } from '../../../routing/api/context.ts'
+import type { AdminApi } from '../../../routing/api/piped-server.ts'
+import { startAdminApi } from '../../../routing/api/server.ts'
+import { startMemoryStore } from '../../../routing/store/memory-store.ts'
+import type { Store } from '../../../routing/store/store.ts'
+import { createListLog, type Line } from '../logs.ts'
+import { type AnswerCheck, createAnswerCheck } from './answer-check.ts'
 
+/** The bootstrap token: it may do everything, unless the API is one of a fleet. */
 export const TOKEN = 'a-token-of-some-length-for-the-tests'
 
 export interface Answer {
@@ -20,29 +26,80 @@ export interface Answer {
 }
 
 export interface Call {
-  readonly headers?: Readonly<Record<string, string>>
+  /** A list sends the field several times. */
+  readonly headers?: Readonly<Record<string, string | readonly string[]>>
   /** Sent as JSON, unless it is a text. */
   readonly body?: unknown
-  /** The test's own unless given; empty for none. */
+  /** The bootstrap token unless given; empty for none. */
   readonly token?: string
 }
 
-export interface AdminClient {
+export interface ApiClient {
   readonly api: AdminApi & AsyncDisposable
   readonly store: Store
   readonly lines: readonly Line[]
+  /** Throws when a good answer is not what OpenAPI says of it. */
   readonly call: (method: string, path: string, call?: Call) => Promise<Answer>
 }
 
-export async function adminFor(t: Test, given?: Store): Promise<AdminClient> {
-  const store = given ?? (await startMemoryStore())
-  const log = createListLog()
-  const api = await startAdminApi({ store, log }, { token: TOKEN, domain: 'example.test' })
+/** Every dependency and setting can be given; a store that is given is the test's own to dispose. */
+export type ApiOptions = Partial<ApiDeps & ApiSettings>
+
+/** The domain is example.test; names have no DNS records unless `dns` is given. */
+export async function apiFor(t: Test, options: ApiOptions = {}): Promise<ApiClient> {
+  const store = options.store ?? (await startMemoryStore())
+  const { lines, ...log } = createListLog()
+  const api = await startAdminApi({ ...defaultDeps(), log, ...options, store }, { ...SETTINGS, ...options })
   t.teardown(async () => {
     await api[Symbol.asyncDispose]()
-    await store[Symbol.asyncDispose]()
+    if (options.store === undefined) await store[Symbol.asyncDispose]()
   })
-  return { api, store, lines: log.lines, call: (method, path, call) => send(api, { method, path, ...call }) }
+  const check = createAnswerCheck(async () =>
+    JSON.parse((await send(api, { method: 'GET', path: '/v1/openapi.json', token: '' })).text),
+  )
+  return {
+    api,
+    store,
+    lines,
+    call: (method, path, call) => checkedCall(api, { method, path, ...call }, check),
+  }
+}
+
+/** The text of a token that `POST /v1/tokens` made, and its id; the pools in its scopes must exist. */
+export async function tokenFor(
+  { call }: Pick<ApiClient, 'call'>,
+  scopes: readonly { readonly pool: string; readonly verbs: readonly string[] }[],
+): Promise<{ readonly id: string; readonly token: string }> {
+  const { status, json, text: body } = await call('POST', '/v1/tokens', { body: { label: 'test', scopes } })
+  if (status !== 201) throw new Error(`no token: ${status} ${body}`)
+  return { id: String(json.id), token: String(json.token) }
+}
+
+const SETTINGS: ApiSettings = {
+  domain: 'example.test',
+  token: TOKEN,
+  isFleet: false,
+  ratePerSecond: 10_000,
+  urlOf: (hostname) => `https://${hostname}`,
+}
+
+function defaultDeps() {
+  const nothing = () => Promise.reject(Object.assign(new Error('no such name'), { code: 'ENOTFOUND' }))
+  return {
+    table: { revision: 0, status: () => ({}) },
+    dns: { resolveTxt: nothing, resolveCname: nothing },
+    sealer: createSealer(randomBytes(32)),
+  }
+}
+
+async function checkedCall(
+  api: AdminApi,
+  call: Call & { readonly method: string; readonly path: string },
+  check: AnswerCheck,
+): Promise<Answer> {
+  const answer = await send(api, call)
+  await check({ ...call, ...answer })
+  return answer
 }
 
 async function send(api: AdminApi, call: Call & { method: string; path: string }): Promise<Answer> {
