@@ -6,6 +6,7 @@ import type { Log } from '../lib/log.ts'
 import { createAccessLog, type LineWriter } from './access-log.ts'
 import { ClientRegistry, type ClientRegistrySettings } from './client-registry.ts'
 import { drain } from './drain.ts'
+import type { EgressMeter } from './egress-meter.ts'
 import { createEngine } from './engine.ts'
 import { errorsPage } from './error-page.ts'
 import { FAULTS } from './errors.ts'
@@ -15,7 +16,7 @@ import type { ServerDeps } from './h1-server.ts'
 import { type HandleDeps, handle } from './handle.ts'
 import { redirectToHttps, startHttpListener } from './http-listener.ts'
 import { createMetrics, type Metrics } from './metrics.ts'
-import { startOpsListener } from './ops-listener.ts'
+import { startOpsListener, type TableState } from './ops-listener.ts'
 import { createRefuse } from './refusal.ts'
 import type { RelayTimes } from './relay.ts'
 import { startTlsListener, type TlsListenerDeps } from './tls-listener.ts'
@@ -25,13 +26,13 @@ export interface ProxyDeps extends Pick<HandleDeps, 'visibility'> {
   /** Errors of other parts that this edge answers with; the relay's own are known. */
   readonly faults: Readonly<Record<string, Fault>>
   readonly routes: HandleDeps['routes'] & {
-    readonly size: number
-    readonly revision: number
+    status(): Omit<TableState, 'ageSeconds' | 'refused'> & { readonly refused: { readonly count: number } }
     ageMs(): number
   }
   readonly certificates: HandleDeps['certificates'] & TlsListenerDeps['certificates']
   readonly log: Log
   readonly accessLog: LineWriter
+  readonly meter: EgressMeter
   readonly findUnready: () => readonly string[]
 }
 
@@ -77,7 +78,7 @@ export async function startProxy(deps: ProxyDeps, settings: ProxySettings): Prom
   const serverSettings = { ...limits, ...times, host: listen.host }
   const ops = started.use(
     await startOpsListener(
-      { registry: core.metrics.registry, findUnready: core.findUnready },
+      { registry: core.metrics.registry, readTable: () => readTable(deps), findUnready: core.findUnready },
       { port: listen.opsPort },
     ),
   )
@@ -126,6 +127,7 @@ function createCore(deps: ProxyDeps, settings: ProxySettings, started: AsyncDisp
     deadlines,
     tunnels,
     tunnelBytes,
+    meter: deps.meter,
     refuse,
     settle,
   })
@@ -181,11 +183,14 @@ interface GaugeSources {
   readonly drainState: { readonly isDraining: boolean }
 }
 
-function gaugesOf({ routes }: ProxyDeps, { clients, pool, tunnels, tunnelBytes, drainState }: GaugeSources) {
+function readTable({ routes }: ProxyDeps): TableState {
+  const { source, revision, rows, refused, held } = routes.status()
+  return { source, revision, rows, ageSeconds: routes.ageMs() / 1_000, refused: refused.count, held }
+}
+
+function gaugesOf(deps: ProxyDeps, { clients, pool, tunnels, tunnelBytes, drainState }: GaugeSources) {
   return {
-    routes: () => routes.size,
-    routesRevision: () => routes.revision,
-    routesAgeSeconds: () => routes.ageMs() / 1_000,
+    table: () => readTable(deps),
     clientConnections: () => clients.openConnections,
     upstreamConnections: () => pool.openConnections,
     tunnels: () => tunnels.size,

@@ -1,6 +1,7 @@
 /** Relays one request over a pooled connection and its response back, with back-pressure, time limits and safe retries. */
 
 import type { Deadlines, Watched } from '../lib/deadlines.ts'
+import { fieldBytes, headBytes } from './egress-meter.ts'
 import { RelayError } from './errors.ts'
 import type { Exchange, ExchangeObserver } from './exchange.ts'
 import { recordFault } from './exchange-record.ts'
@@ -109,8 +110,13 @@ export class Relay implements ConnectionUser, ExchangeObserver, Watched {
 
   inform(head: ResponseHead): void {
     this.#progressAt = performance.now()
-    if (head.status === 100) this.#body.allow()
-    else this.#exchange.inform(head.status, informFields(head, this.#exchange))
+    if (head.status === 100) {
+      this.#body.allow()
+      return
+    }
+    const fields = informFields(head, this.#exchange)
+    this.#exchange.inform(head.status, fields)
+    if (this.#exchange.version !== '1.0') this.#count(0, headBytes(head.reason, fields))
   }
 
   head(head: ResponseHead): void {
@@ -123,6 +129,7 @@ export class Relay implements ConnectionUser, ExchangeObserver, Watched {
       mayHaveTrailers,
       hasBody: head.framing !== 'none',
     })
+    this.#count(1, headBytes(head.reason, fields))
     this.#phase = 'answering'
     this.#isHeadHeld = true
   }
@@ -130,6 +137,7 @@ export class Relay implements ConnectionUser, ExchangeObserver, Watched {
   data(chunk: Buffer): void {
     this.#progressAt = performance.now()
     this.#isHeadHeld = false
+    this.#count(0, chunk.length)
     if (this.#exchange.write(chunk)) return
     this.#isClientFull = true
     this.#connection?.pause()
@@ -138,7 +146,9 @@ export class Relay implements ConnectionUser, ExchangeObserver, Watched {
   end(chunk: Buffer | undefined, trailers: readonly string[]): void {
     this.#giveBack()
     this.#over()
-    this.#exchange.end(chunk, trailers.length === 0 ? trailers : trailerFields(trailers))
+    const fields = trailers.length === 0 ? trailers : trailerFields(trailers)
+    this.#count(0, (chunk?.length ?? 0) + fieldBytes(fields))
+    this.#exchange.end(chunk, fields)
     this.#deps.settle(this.#exchange)
   }
 
@@ -241,6 +251,11 @@ export class Relay implements ConnectionUser, ExchangeObserver, Watched {
     } catch (error) {
       this.#refuse(error)
     }
+  }
+
+  #count(requests: number, bytes: number): void {
+    const { pool } = this.#job.route
+    if (pool !== undefined) this.#deps.meter.add(pool, requests, bytes)
   }
 
   #giveBack(): void {

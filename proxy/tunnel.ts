@@ -2,6 +2,7 @@
 
 import type { Duplex } from 'node:stream'
 import type { Deadlines, Watched } from '../lib/deadlines.ts'
+import { type EgressMeter, headBytes } from './egress-meter.ts'
 import type { Exchange } from './exchange.ts'
 import { responseFields } from './response-fields.ts'
 import type { ResponseHead } from './response-parser.ts'
@@ -13,6 +14,7 @@ export interface TunnelDeps {
   readonly tunnels: Set<Disposable>
   /** Bytes through all tunnels, from clients and to them. */
   readonly tunnelBytes: { in: number; out: number }
+  readonly meter: EgressMeter
   readonly settle: (exchange: Exchange) => void
 }
 
@@ -29,10 +31,11 @@ export interface TunnelEnds {
 export function openTunnel(ends: TunnelEnds, deps: TunnelDeps): void {
   const { exchange, upstream, head, rest } = ends
   const accept = head.names.indexOf('sec-websocket-accept')
-  const fields = responseFields(head, exchange, deps.edgeName)
-  const { stream: client, early } = exchange.openTunnel(
-    exchange.version === '2' && accept >= 0 ? withoutAccept(fields) : fields,
-  )
+  const all = responseFields(head, exchange, deps.edgeName)
+  const fields = exchange.version === '2' && accept >= 0 ? withoutAccept(all) : all
+  const { stream: client, early } = exchange.openTunnel(fields)
+  const { pool } = exchange.record.route ?? {}
+  if (pool !== undefined) deps.meter.add(pool, 1, headBytes(head.reason, fields))
   const tunnel = new Tunnel({ exchange, client, upstream }, deps)
   if (rest.length > 0) upstream.unshift(rest)
   if (early.length > 0) {
@@ -96,7 +99,7 @@ class Tunnel implements Watched, Disposable {
     from.on('data', (chunk: Buffer) => {
       this.#progressAt = performance.now()
       record[counter] += chunk.length
-      this.#deps.tunnelBytes[counter === 'bytesIn' ? 'in' : 'out'] += chunk.length
+      this.#count(counter, chunk.length)
       if (!to.write(chunk)) from.pause()
     })
     if (from.readableEnded) to.end()
@@ -107,6 +110,13 @@ class Tunnel implements Watched, Disposable {
     })
     from.on('close', () => this.#closed(from, to))
     from.resume()
+  }
+
+  #count(counter: 'bytesIn' | 'bytesOut', bytes: number): void {
+    const { meter, tunnelBytes } = this.#deps
+    tunnelBytes[counter === 'bytesIn' ? 'in' : 'out'] += bytes
+    const { pool } = this.#sides.exchange.record.route ?? {}
+    if (counter === 'bytesOut' && pool !== undefined) meter.add(pool, 0, bytes)
   }
 
   /** A side that closed before it had ended and flushed takes the other side with it. */

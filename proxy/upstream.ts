@@ -11,6 +11,8 @@ export interface RelayRoute {
   readonly generation: number
   readonly vm?: string
   readonly port?: number
+  /** Who is metered; nobody when absent. */
+  readonly pool?: string
   readonly upstream?: { readonly host: string; readonly port: number }
   /** In place of `upstream`, for what runs inside this process. */
   readonly dial?: () => Duplex
