@@ -1,21 +1,15 @@
-/** Keeps one VM running and the table told of it. */
+/** Keeps one VM running and says at each change how it is. */
 
 import { setTimeout } from 'node:timers/promises'
 import type { Log } from '../lib/log.ts'
-import type { Address, VmRecord } from '../routing/records.ts'
-import { Reporter } from './reporter.ts'
+import { describeEnd, describeStartError, STOPPED, toFailed, type VmStatus } from './vm-status.ts'
 import type { RunningVm, VmExit, Vmm, VmSpec } from './vmm.ts'
 
 export interface LifecycleDeps {
-  readonly vmm: Vmm
-  /** Writes the VM's record to the table; called again until it succeeds. */
-  readonly report: (record: VmRecord) => Promise<void>
+  readonly vmm: Pick<Vmm, 'start'>
+  /** Called at each change. */
+  readonly publish: (status: VmStatus) => void
   readonly log: Log
-}
-
-export interface LifecycleSpec extends VmSpec {
-  /** Goes up with each change of the VM's owner; it is part of every report. */
-  readonly generation: number
 }
 
 export interface LifecycleSettings {
@@ -27,8 +21,6 @@ export interface LifecycleSettings {
   readonly stableMs?: number
   /** How long a VM may take to shut down before it is ended. Default 5,000. */
   readonly graceMs?: number
-  /** The pause before a report that did not arrive is sent again. Default 1,000. */
-  readonly reportRetryMs?: number
 }
 
 const DEFAULTS = {
@@ -36,44 +28,39 @@ const DEFAULTS = {
   maxPauseMs: 30_000,
   stableMs: 60_000,
   graceMs: 5_000,
-  reportRetryMs: 1_000,
 } as const satisfies Required<LifecycleSettings>
 
-/**
- * Starts a VM, reports it as running with its ports (one attempt is waited for), and from then on reports
- * each exit and starts it again. Disposal stops the VM and reports it as stopped; it never rejects.
- * @throws whatever `vmm.start` throws at the first start; nothing is left running then
- */
-export async function startVm(
-  deps: LifecycleDeps,
-  spec: LifecycleSpec,
-  settings: LifecycleSettings = {},
-): Promise<AsyncDisposable> {
-  const lifecycle = new Lifecycle(deps, spec, { ...DEFAULTS, ...settings })
-  await lifecycle.start()
-  return lifecycle
+export interface VmLifecycle extends AsyncDisposable {
+  /** Settles when the first start is over, well or badly. */
+  readonly attempted: Promise<void>
 }
 
-class Lifecycle implements AsyncDisposable {
+/**
+ * Returns at once. Starts the VM, again and again if need be, and starts it again whenever it ends. Disposal stops
+ * it and settles when nothing of it is left; it never rejects.
+ */
+export function startVm(deps: LifecycleDeps, spec: VmSpec, settings: LifecycleSettings = {}): VmLifecycle {
+  return new Lifecycle(deps, spec, { ...DEFAULTS, ...settings })
+}
+
+class Lifecycle implements VmLifecycle {
   readonly #deps: LifecycleDeps
-  readonly #spec: LifecycleSpec
+  readonly #spec: VmSpec
   readonly #settings: Required<LifecycleSettings>
-  readonly #reporter: Reporter<VmRecord>
   readonly #ending = new AbortController()
-  #running: Promise<void> = Promise.resolve()
+  readonly #attempted = Promise.withResolvers<void>()
+  readonly #running: Promise<void>
   #disposed: Promise<void> | undefined
 
-  constructor(deps: LifecycleDeps, spec: LifecycleSpec, settings: Required<LifecycleSettings>) {
+  constructor(deps: LifecycleDeps, spec: VmSpec, settings: Required<LifecycleSettings>) {
     this.#deps = deps
     this.#spec = spec
     this.#settings = settings
-    this.#reporter = new Reporter(deps, { retryMs: settings.reportRetryMs })
+    this.#running = this.#keepRunning()
   }
 
-  async start(): Promise<void> {
-    const first = await this.#deps.vmm.start(this.#spec)
-    this.#running = this.#keepRunning(first)
-    await this.#reporter.attempted()
+  get attempted(): Promise<void> {
+    return this.#attempted.promise
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -84,56 +71,54 @@ class Lifecycle implements AsyncDisposable {
   async #end(): Promise<void> {
     this.#ending.abort()
     await this.#running
-    await this.#reporter.end(this.#stopped())
+    this.#deps.publish(STOPPED)
   }
 
-  async #keepRunning(first: RunningVm): Promise<void> {
-    let vm: RunningVm | undefined = first
-    let pauseMs = this.#settings.firstPauseMs
-    while (!this.#ending.signal.aborted) {
-      const startedAt = performance.now()
-      if (vm) await this.#runToExit(vm)
-      if (this.#ending.signal.aborted) return
-      if (performance.now() - startedAt >= this.#settings.stableMs) pauseMs = this.#settings.firstPauseMs
+  async #keepRunning(): Promise<void> {
+    const { firstPauseMs, maxPauseMs, stableMs } = this.#settings
+    let pauseMs = firstPauseMs
+    while (!this.#isEnding) {
+      const vm = await this.#start()
+      this.#attempted.resolve()
+      const ranMs = vm ? await this.#runToExit(vm) : 0
+      if (this.#isEnding) return
+      if (ranMs >= stableMs) pauseMs = firstPauseMs
       await setTimeout(pauseMs, undefined, { signal: this.#ending.signal }).catch(() => undefined)
-      pauseMs = Math.min(pauseMs * 2, this.#settings.maxPauseMs)
-      vm = await this.#restart()
+      pauseMs = Math.min(pauseMs * 2, maxPauseMs)
     }
-    await vm?.stop(this.#settings.graceMs)
   }
 
-  async #runToExit(vm: RunningVm): Promise<void> {
-    this.#reporter.publish(this.#record('running', vm.ports))
-    const stop = () => void vm.stop(this.#settings.graceMs)
-    this.#ending.signal.addEventListener('abort', stop)
-    if (this.#ending.signal.aborted) stop()
-    const exit = await vm.exited
-    this.#ending.signal.removeEventListener('abort', stop)
-    if (this.#ending.signal.aborted) return
-    this.#logExit(exit)
-    this.#reporter.publish(this.#stopped())
+  get #isEnding(): boolean {
+    return this.#ending.signal.aborted
   }
 
-  async #restart(): Promise<RunningVm | undefined> {
-    if (this.#ending.signal.aborted) return undefined
+  async #start(): Promise<RunningVm | undefined> {
     try {
-      return await this.#deps.vmm.start(this.#spec, this.#ending.signal)
+      const vm = await this.#deps.vmm.start(this.#spec, this.#ending.signal)
+      if (!this.#isEnding) this.#deps.publish({ state: 'running', ports: vm.ports })
+      return vm
     } catch (error) {
-      const { aborted } = this.#ending.signal
-      if (!aborted) this.#deps.log.error({ vm: this.#spec.name, err: error }, 'VM could not be started again')
+      if (this.#isEnding) return undefined
+      this.#deps.log.error({ vm: this.#spec.name, err: error }, 'VM could not be started')
+      this.#deps.publish(toFailed(describeStartError(error)))
       return undefined
     }
   }
 
-  #logExit({ lastLines, ...exit }: VmExit): void {
-    this.#deps.log.error({ vm: this.#spec.name, ...exit, lastLines }, 'VM ended; it will be started again')
+  /** Returns for how many milliseconds it ran. */
+  async #runToExit(vm: RunningVm): Promise<number> {
+    const startedAt = performance.now()
+    const stop = () => void vm.stop(this.#settings.graceMs)
+    this.#ending.signal.addEventListener('abort', stop)
+    if (this.#isEnding) stop()
+    const exit = await vm.exited
+    this.#ending.signal.removeEventListener('abort', stop)
+    if (!this.#isEnding) this.#reportExit(exit)
+    return performance.now() - startedAt
   }
 
-  #stopped(): VmRecord {
-    return this.#record('stopped', {})
-  }
-
-  #record(state: VmRecord['state'], ports: Readonly<Record<string, Address>>): VmRecord {
-    return { name: this.#spec.name, state, generation: this.#spec.generation, ports }
+  #reportExit(exit: VmExit): void {
+    this.#deps.log.error({ vm: this.#spec.name, ...exit }, 'VM ended; it will be started again')
+    this.#deps.publish(toFailed(describeEnd(exit)))
   }
 }

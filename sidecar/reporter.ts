@@ -6,28 +6,36 @@ import type { Log } from '../lib/log.ts'
 export interface ReporterDeps<Report> {
   readonly report: (value: Report) => Promise<void>
   readonly log: Log
+  /** What the reports are about, for the log. */
+  readonly about: Readonly<Record<string, unknown>>
+}
+
+export interface ReporterSettings {
+  /** The pause before a report that did not arrive is sent again; each further one is twice as long. */
+  readonly retryMs: number
+  /** No pause is longer. */
+  readonly maxRetryMs: number
 }
 
 /** Reports that were overtaken by a newer one are left out; what arrives is always in order. */
-export class Reporter<Report> {
+export class Reporter<Report> implements AsyncDisposable {
   readonly #deps: ReporterDeps<Report>
-  readonly #retryMs: number
+  readonly #settings: ReporterSettings
   readonly #ended = new AbortController()
   #next: { readonly value: Report } | undefined
-  #sending: Promise<void> | undefined
+  #isSending = false
+  #sending: Promise<void> = Promise.resolve()
   #attempt: Promise<boolean> | undefined
 
-  constructor(deps: ReporterDeps<Report>, { retryMs }: { readonly retryMs: number }) {
+  constructor(deps: ReporterDeps<Report>, settings: ReporterSettings) {
     this.#deps = deps
-    this.#retryMs = retryMs
+    this.#settings = settings
   }
 
   /** Returns at once; the report is on its way. */
   publish(value: Report): void {
     this.#next = { value }
-    this.#sending ??= this.#sendAll().finally(() => {
-      this.#sending = undefined
-    })
+    if (!this.#isSending) this.#sending = this.#sendAll()
   }
 
   /** Settles when the attempt under way is over, whether the report arrived or not. */
@@ -35,22 +43,33 @@ export class Reporter<Report> {
     await this.#attempt
   }
 
-  /** Sends a last report, with one attempt once the attempt under way is over. */
-  async end(value: Report): Promise<void> {
-    this.#next = undefined
-    this.#ended.abort()
+  /** Settles when all has arrived, or was given up by disposal. */
+  async drained(): Promise<void> {
     await this.#sending
-    await this.#send({ value })
   }
 
+  /** One more attempt for what has not arrived. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#ended.abort()
+    await this.#sending
+  }
+
+  /** Never rejects. What is published after its last look at `#next` must find that it is over. */
   async #sendAll(): Promise<void> {
-    while (this.#next) {
+    this.#isSending = true
+    let pauseMs = this.#settings.retryMs
+    let isLast = false
+    while (this.#next && !isLast) {
       const sent = this.#next
+      const isEnding = this.#ended.signal.aborted
       this.#attempt = this.#send(sent)
       const arrived = await this.#attempt
       if (arrived && this.#next === sent) this.#next = undefined
-      if (!arrived) await this.#pause()
+      if (!arrived) await this.#pause(pauseMs)
+      pauseMs = arrived ? this.#settings.retryMs : Math.min(pauseMs * 2, this.#settings.maxRetryMs)
+      isLast = isEnding && !arrived
     }
+    this.#isSending = false
   }
 
   async #send({ value }: { readonly value: Report }): Promise<boolean> {
@@ -58,12 +77,12 @@ export class Reporter<Report> {
       await this.#deps.report(value)
       return true
     } catch (error) {
-      this.#deps.log.warn({ err: error }, 'report did not arrive')
+      this.#deps.log.warn({ ...this.#deps.about, err: error }, 'report did not arrive')
       return false
     }
   }
 
-  async #pause(): Promise<void> {
-    await setTimeout(this.#retryMs, undefined, { signal: this.#ended.signal }).catch(() => undefined)
+  async #pause(pauseMs: number): Promise<void> {
+    await setTimeout(pauseMs, undefined, { signal: this.#ended.signal }).catch(() => undefined)
   }
 }

@@ -6,7 +6,8 @@ import { get, type IncomingMessage, request } from 'node:http'
 import { pipeline } from 'node:stream/promises'
 import t from 'tap'
 import { startHello } from '../../sidecar/hello-vm.ts'
-import { ask, helloFor, rawFor, until } from './vms.ts'
+import { until } from '../helpers/until.ts'
+import { ask, helloFor, rawFor } from './vms.ts'
 
 t.test('shows programs the request as JSON', async (t) => {
   const port = await helloFor(t)
@@ -126,7 +127,7 @@ t.test('sends events until the client leaves', async (t) => {
     text += chunk
   })
   response.on('error', () => {})
-  await until('three events came', () => text.includes('id: 3\n'))
+  await until(() => text.includes('id: 3\n'), 'three events came')
   t.match(text, /^event: tick\nid: 1\ndata: 1 \d{4}-/)
   response.destroy()
 })

@@ -5,7 +5,8 @@ import t, { type Test } from 'tap'
 import WebSocket from 'ws'
 import { startHello } from '../../sidecar/hello-vm.ts'
 import { MAX_MESSAGE_BYTES } from '../../sidecar/hello-websocket.ts'
-import { ask, helloFor, rawFor, until } from './vms.ts'
+import { until } from '../helpers/until.ts'
+import { ask, helloFor, rawFor } from './vms.ts'
 
 const KEY = 'dGhlIHNhbXBsZSBub25jZQ=='
 
@@ -58,7 +59,7 @@ function handshake(fields: Record<string, string> = {}, method = 'GET'): string 
 async function upgradedFor(t: Test) {
   const raw = await rawFor(t, await helloFor(t))
   raw.socket.write(handshake())
-  await until('the handshake is answered', () => raw.received().includes('\r\n\r\n'))
+  await until(() => raw.received().includes('\r\n\r\n'), 'the handshake is answered')
   const frames = () => raw.received().subarray(raw.received().indexOf('\r\n\r\n') + 4)
   return { ...raw, frames }
 }
@@ -114,7 +115,7 @@ t.test('answers pings, also between the parts of a message', async (t) => {
     Buffer.from([0x81, 5]),
     Buffer.from('Hello'),
   ])
-  await until('both came', () => frames().length >= expected.length)
+  await until(() => frames().length >= expected.length, 'both came')
   t.same(frames(), expected)
 })
 
@@ -122,10 +123,10 @@ t.test('reads frames that arrive byte by byte, and with the handshake', async (t
   const { socket, received } = await rawFor(t, await helloFor(t))
   socket.setNoDelay(true)
   socket.write(Buffer.concat([Buffer.from(handshake()), frame(0x81, 'one')]))
-  await until('the first echo came', () => received().toString('latin1').endsWith('\x81\x03one'))
+  await until(() => received().toString('latin1').endsWith('\x81\x03one'), 'the first echo came')
   for (const byte of frame(0x81, 'two'))
     await new Promise<void>((resolve) => socket.write(Buffer.of(byte), () => resolve()))
-  await until('the second echo came', () => received().toString('latin1').endsWith('\x81\x03two'))
+  await until(() => received().toString('latin1').endsWith('\x81\x03two'), 'the second echo came')
   t.pass()
 })
 
@@ -181,7 +182,7 @@ t.test('accepts text that is cut within a character', async (t) => {
   const { socket, frames } = await upgradedFor(t)
   const [first, second] = [Buffer.from('ü').subarray(0, 1), Buffer.from('ü').subarray(1)]
   socket.write(Buffer.concat([frame(0x01, first), frame(0x80, second)]))
-  await until('the echo came', () => frames().length >= 4)
+  await until(() => frames().length >= 4, 'the echo came')
   t.same(frames(), Buffer.concat([Buffer.from([0x81, 2]), Buffer.from('ü')]))
 })
 

@@ -33,3 +33,17 @@ t.test('keeps no more of a line than the limit', async (t) => {
     [MAX_LINE_CHARACTERS, 4, MAX_LINE_CHARACTERS],
   )
 })
+
+t.test('makes a writer of too much wait, and loses nothing', async (t) => {
+  const stream = new PassThrough()
+  let count = 0
+  readLines(stream, () => {
+    count += 1
+  })
+  stream.write('x\n'.repeat(5_000))
+  await new Promise((resolve) => setImmediate(resolve))
+  t.equal(stream.isPaused(), true)
+  stream.end('x\n'.repeat(10))
+  await finished(stream)
+  t.equal(count, 5_010)
+})

@@ -2,15 +2,19 @@
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { realpath, stat } from 'node:fs/promises'
+import { readdir, realpath, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { createProcessVmm } from '../../sidecar/process-vmm.ts'
-import { ask, HELLO_PROGRAM, isAlive, listLog, REPORT, until } from './vms.ts'
+import { until } from '../helpers/until.ts'
+import { ask, HELLO_PROGRAM, isAlive, listLog, REPORT } from './vms.ts'
 
 /** Node's own for the IPC channel, and what the test runner puts into every child. */
 const OF_NODE_AND_TAP = /^(NODE_CHANNEL|NODE_OPTIONS$|_TAPJS_)/
 const VMM_MODULE = new URL('../../sidecar/process-vmm.ts', import.meta.url).href
+
+const CREATED_AT = '2026-01-31T12:00:00.123Z'
+const FOLDER_OF_ONE = 'one-20260131T120000123Z'
 
 /** A driver and a program with this text. */
 function vmmFor(t: Test, program: string, startTimeoutMs = 8_000) {
@@ -23,7 +27,8 @@ function vmmFor(t: Test, program: string, startTimeoutMs = 8_000) {
     lines,
     outputs,
     vmm,
-    start: (name = 'one') => vmm.start({ name, image: join(folder, 'vm.mjs') }),
+    start: (name = 'one', createdAt = CREATED_AT) =>
+      vmm.start({ name, createdAt, image: join(folder, 'vm.mjs') }),
   }
 }
 
@@ -31,6 +36,7 @@ t.test('runs the hello VM and gives the address of its port', async (t) => {
   const { log } = listLog()
   const vm = await createProcessVmm({ log }, { folder: t.testdir() }).start({
     name: 'hello',
+    createdAt: CREATED_AT,
     image: HELLO_PROGRAM,
   })
   t.teardown(() => vm.stop(0))
@@ -53,7 +59,7 @@ t.test("shows a VM nothing of the parent's environment and gives it its own fold
   await vm.stop(0)
   const [names, cwd] = JSON.parse(String(outputs('stdout')[0]))
   t.same(names.filter((name: string) => !OF_NODE_AND_TAP.test(name)).toSorted(), ['PATH'])
-  t.equal(cwd, await realpath(join(folder, 'vms', 'one')))
+  t.equal(cwd, await realpath(join(folder, 'vms', FOLDER_OF_ONE)))
   t.equal(((await stat(cwd)).mode & 0o777).toString(8), '700')
 })
 
@@ -86,9 +92,12 @@ t.test('keeps only the last lines of the error output', async (t) => {
 
 t.test('says that a program does not exist', async (t) => {
   const { folder, vmm } = vmmFor(t, '')
-  const error = await t.rejects(vmm.start({ name: 'one', image: join(folder, 'absent.mjs') }), {
-    code: 'vm_start_failed',
-  })
+  const error = await t.rejects(
+    vmm.start({ name: 'one', createdAt: CREATED_AT, image: join(folder, 'absent.mjs') }),
+    {
+      code: 'vm_start_failed',
+    },
+  )
   t.match(error, { message: /MODULE_NOT_FOUND|Cannot find module/ })
 })
 
@@ -104,9 +113,12 @@ t.test('ends a VM that reports no port in time', async (t) => {
 t.test('ends a start that is aborted', async (t) => {
   const { folder, outputs, vmm } = vmmFor(t, `console.log(process.pid); setInterval(() => {}, 1000)`)
   const abort = new AbortController()
-  const starting = vmm.start({ name: 'one', image: join(folder, 'vm.mjs') }, abort.signal)
+  const starting = vmm.start(
+    { name: 'one', createdAt: CREATED_AT, image: join(folder, 'vm.mjs') },
+    abort.signal,
+  )
   const refused = t.rejects(starting, { code: 'vm_start_failed' })
-  await until('the program runs', () => outputs('stdout').length === 1)
+  await until(() => outputs('stdout').length === 1, 'the program runs')
   abort.abort()
   await refused
   t.equal(isAlive(Number(outputs('stdout')[0])), false)
@@ -115,7 +127,11 @@ t.test('ends a start that is aborted', async (t) => {
 t.test('refuses names that are no DNS label, before anything is made', async (t) => {
   const { vmm } = vmmFor(t, REPORT)
   for (const name of ['', '.', '..', '../up', 'a/b', 'A', 'a_b', '-a', 'a'.repeat(64), 'a\0']) {
-    await t.rejects(vmm.start({ name, image: 'x' }), { code: 'vm_name' }, JSON.stringify(name))
+    await t.rejects(
+      vmm.start({ name, createdAt: CREATED_AT, image: 'x' }),
+      { code: 'vm_name' },
+      JSON.stringify(name),
+    )
   }
 })
 
@@ -123,13 +139,20 @@ t.test('ignores reports that make no sense', async (t) => {
   const reports = [
     '1',
     'null',
+    '[8000]',
     '{}',
     '{ ports: null }',
     '{ ports: {} }',
     '{ ports: { 0: 1 } }',
     '{ ports: { 8000: 70000 } }',
+    '{ ports: { 8000: -1 } }',
+    '{ ports: { "-8000": 1 } }',
+    '{ ports: { 8000: 1.5 } }',
+    '{ ports: { 8e3: 1, "8e3": 1 } }',
     `{ ports: { '08': 1 } }`,
     `{ ports: { 8000: '9' } }`,
+    `{ ports: { 8000: 9, more: 9 } }`,
+    `{ ports: { ['__proto__']: 9 } }`,
   ]
   const program = `for (const report of [${reports.join(', ')}]) process.send(report)\n${REPORT}`
   const { lines, start } = vmmFor(t, program)
@@ -137,6 +160,74 @@ t.test('ignores reports that make no sense', async (t) => {
   t.teardown(() => vm.stop(0))
   t.same(vm.ports, { 8000: { host: '127.0.0.1', port: 40_000 } })
   t.equal(lines.filter(({ message }) => message.includes('no port report')).length, reports.length)
+})
+
+t.test('takes up to 1,000 ports and no more, however many a VM reports', async (t) => {
+  const program = `
+    const portsOf = (count) => Object.fromEntries(Array.from({ length: count }, (_, i) => [i + 1, 65535 - i % 60000]))
+    const huge = Object.fromEntries(Array.from({ length: 100000 }, (_, i) => [i + 1, 1]))
+    for (const ports of [huge, portsOf(1001), portsOf(1000)]) process.send({ ports })
+    process.on('disconnect', () => process.exit(0))`
+  const { lines, start } = vmmFor(t, program)
+  const vm = await start()
+  t.teardown(() => vm.stop(0))
+  t.equal(Object.keys(vm.ports).length, 1_000)
+  t.equal(lines.filter(({ message }) => message.includes('no port report')).length, 2)
+})
+
+t.test('keeps the first report, whatever comes after it', async (t) => {
+  const program = `${REPORT}\nprocess.send({ ports: { 9000: 50000 } })\nconsole.log('sent')`
+  const { outputs, start } = vmmFor(t, program)
+  const vm = await start()
+  t.teardown(() => vm.stop(0))
+  await until(() => outputs('stdout').length === 1, 'it was sent')
+  t.same(Object.keys(vm.ports), ['8000'])
+})
+
+t.test('bears a message without end, and a flood of lines', async (t) => {
+  const program = `
+    import { writeSync } from 'node:fs'
+    process.on('disconnect', () => process.exit(0))
+    const block = 'x'.repeat(65536)
+    const write = (fd, text) => { try { writeSync(fd, text) } catch (error) { if (error.code !== 'EAGAIN') throw error } }
+    process.send({ ports: { 8000: 40000 } }, () => {
+      setInterval(() => { for (let i = 0; i < 16; i += 1) { write(3, block); write(1, 'y\\n'.repeat(8192)) } }, 1)
+    })`
+  const { lines, start } = vmmFor(t, program)
+  const vm = await start()
+  const before = process.memoryUsage().rss
+  const startedAt = performance.now()
+  let worstMs = 0
+  for (let last = startedAt; last - startedAt < 1_500; ) {
+    await new Promise((resolve) => setTimeout(resolve, 5))
+    const now = performance.now()
+    worstMs = Math.max(worstMs, now - last)
+    last = now
+  }
+  t.ok(process.memoryUsage().rss - before < 128 * 1_048_576, 'memory stays bounded')
+  t.ok(lines.length < 100_000, `${lines.length} lines reached the log`)
+  t.ok(worstMs < 1_000, `${worstMs} ms at most between two turns`)
+  t.match(await vm.stop(0), { signal: String })
+})
+
+t.test("shows a later VM nothing of a former one's files, and deletes them when it is told to", async (t) => {
+  const program = `
+    import { readdirSync, writeFileSync } from 'node:fs'
+    console.log(readdirSync('.').join())
+    writeFileSync('secret', '1')
+    ${REPORT}`
+  const { folder, outputs, vmm, start } = vmmFor(t, program)
+  const later = '2026-02-01T12:00:00Z'
+  await (await start()).stop(0)
+  await (await start()).stop(0)
+  await (await start('one', later)).stop(0)
+  t.same(outputs('stdout'), ['secret'], 'its own after a restart, and no other')
+  await vmm.remove({ name: 'one', createdAt: CREATED_AT })
+  t.same(await readdir(join(folder, 'vms')), ['one-20260201T120000Z'])
+  await vmm.remove({ name: 'absent', createdAt: later })
+  for (const name of ['..', 'a/b', '']) {
+    await t.rejects(vmm.remove({ name, createdAt: later }), { code: 'vm_name' })
+  }
 })
 
 t.test('ends a VM that does not want to, and all that it started', async (t) => {
@@ -148,12 +239,12 @@ t.test('ends a VM that does not want to, and all that it started', async (t) => 
     ${REPORT}`
   const { outputs, start } = vmmFor(t, program)
   const vm = await start()
-  await until('the child is known', () => outputs('stdout').length > 0)
+  await until(() => outputs('stdout').length > 0, 'the child is known')
   const grandchild = Number(outputs('stdout')[0])
   t.equal(isAlive(grandchild), true)
   t.match(await vm.stop(300), { signal: 'SIGKILL' })
   t.match(outputs('stdout'), [String, 'not me'], 'was asked first')
-  await until('the grandchild is gone', () => !isAlive(grandchild))
+  await until(() => !isAlive(grandchild), 'the grandchild is gone')
   t.match(await vm.stop(0), { signal: 'SIGKILL' }, 'a second stop is harmless')
 })
 
@@ -167,7 +258,7 @@ t.test('ends what a VM started when the VM has ended by itself', async (t) => {
   const { outputs, start } = vmmFor(t, program)
   const vm = await start()
   await vm.exited
-  await until('the grandchild is gone', () => !isAlive(Number(outputs('stdout')[0])))
+  await until(() => !isAlive(Number(outputs('stdout')[0])), 'the grandchild is gone')
   t.pass()
 })
 
@@ -184,7 +275,7 @@ t.test('leaves no VM behind when the parent is killed', async (t) => {
     const write = ({ line }) => process.stdout.write((line ?? '') + '\\n')
     const log = { debug: write, info: write, warn: write, error: write }
     const vmm = createProcessVmm({ log }, { folder: ${JSON.stringify(folder)} })
-    await vmm.start({ name: 'hello', image: ${JSON.stringify(HELLO_PROGRAM)} })
+    await vmm.start({ name: 'hello', createdAt: '${CREATED_AT}', image: ${JSON.stringify(HELLO_PROGRAM)} })
     process.stdout.write('started\\n')`
   const parent = spawn(process.execPath, ['--input-type=module', '-e', parentProgram], {
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -193,11 +284,11 @@ t.test('leaves no VM behind when the parent is killed', async (t) => {
   parent.stdout.on('data', (chunk) => {
     output += chunk
   })
-  await until('the VM has started', () => /process[\s\S]*started|started[\s\S]*process \d+ .*\n/.test(output))
+  await until(() => /process[\s\S]*started|started[\s\S]*process \d+ .*\n/.test(output), 'the VM has started')
   const pid = Number(/process (\d+) listens on/.exec(output)?.[1])
   if (!pid) throw new Error(output)
   t.equal(isAlive(pid), true)
   parent.kill('SIGKILL')
   await once(parent, 'exit')
-  await until('the VM is gone', () => !isAlive(pid))
+  await until(() => !isAlive(pid), 'the VM is gone')
 })

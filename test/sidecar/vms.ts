@@ -34,15 +34,6 @@ export function listLog(): { log: Log; lines: Line[] } {
   }
 }
 
-/** Polls until `holds`; fails after ten seconds. */
-export async function until(what: string, holds: () => boolean): Promise<void> {
-  const deadline = Date.now() + 10_000
-  while (!holds()) {
-    if (Date.now() > deadline) throw new Error(`waited in vain until ${what}`)
-    await new Promise((resolve) => setTimeout(resolve, 10))
-  }
-}
-
 /** Whether a process with this id runs. One that has ended and is not yet reaped (a zombie) does not. */
 export function isAlive(pid: number): boolean {
   try {
