@@ -1,0 +1,72 @@
+/** The table of all commands, and what each noun is. */
+
+import type { Command } from './command.ts'
+import { DOMAIN_COMMANDS } from './commands/domain-commands.ts'
+import { EVENT_COMMANDS } from './commands/event-commands.ts'
+import { GRANT_COMMANDS } from './commands/grant-commands.ts'
+import { INFO_COMMANDS } from './commands/info-commands.ts'
+import { KEY_COMMANDS } from './commands/key-commands.ts'
+import { LOGIN_COMMANDS } from './commands/login-commands.ts'
+import { MACHINE_COMMANDS } from './commands/machine-commands.ts'
+import { POOL_COMMANDS } from './commands/pool-commands.ts'
+import { PORT_COMMANDS } from './commands/port-commands.ts'
+import { ROUTE_COMMANDS } from './commands/route-commands.ts'
+import { STATUS_COMMANDS } from './commands/status-commands.ts'
+import { TOKEN_COMMANDS } from './commands/token-commands.ts'
+import { VM_COMMANDS } from './commands/vm-commands.ts'
+import type { Nouns } from './help.ts'
+
+/** What main.ts runs by itself: it is here for help, completion and spelling. */
+const PROCESSES: readonly Command[] = [
+  ['dev', 'Runs everything in one process: an edge, a host with the VM "hello", the admin API'],
+  ['edge', 'Runs an edge of a fleet'],
+  ['host', 'Runs a host of a fleet'],
+].map(([word = '', summary = '']) => ({
+  words: [word],
+  summary,
+  details: 'It runs until SIGINT or SIGTERM. README.md lists its settings, LANDFALL_… in the environment.',
+  arguments: {},
+  options: {},
+}))
+
+export const COMMANDS: readonly Command[] = [
+  ...VM_COMMANDS,
+  ...PORT_COMMANDS,
+  ...GRANT_COMMANDS,
+  ...ROUTE_COMMANDS,
+  ...DOMAIN_COMMANDS,
+  ...POOL_COMMANDS,
+  ...TOKEN_COMMANDS,
+  ...KEY_COMMANDS,
+  ...MACHINE_COMMANDS,
+  ...EVENT_COMMANDS,
+  ...STATUS_COMMANDS,
+  ...LOGIN_COMMANDS,
+  ...PROCESSES,
+  ...INFO_COMMANDS,
+]
+
+export const NOUNS: Nouns = {
+  vm: 'VMs: each has a name, a URL and ports',
+  port: 'ports of VMs: public or private',
+  grant: 'who else may reach a VM',
+  route: 'host names and where they lead',
+  domain: 'host names of your own',
+  pool: 'pools of CPU, memory and disk: what is bought',
+  usage: 'what a pool used',
+  token: 'who may call the API',
+  key: "users' public SSH keys",
+  host: 'machines that run VMs; without a verb: runs one',
+  edge: 'processes that take requests; without a verb: runs one',
+  status: 'how the platform is',
+  events: 'changes as they happen',
+  audit: 'who changed what',
+  table: 'the routing table of the edges',
+  login: 'keeps an address and a token',
+  logout: 'forgets them',
+  whoami: 'which API is used, and as whom',
+  dev: 'runs everything in one process',
+  completion: 'completion for a shell',
+  help: 'says more',
+  version: 'says which version this is',
+}

@@ -1,0 +1,136 @@
+/** The kinds of values that commands take. */
+
+import type { Kind, NameList } from './command.ts'
+import { findCpuMillis, findDurationMs, findInstant, findSize } from './units.ts'
+
+export interface Scope {
+  readonly pool: string
+  readonly verbs: readonly string[]
+}
+
+export interface Grantee {
+  readonly kind: string
+  readonly value: string
+}
+
+const VERBS = ['read', 'write', 'share', 'admin']
+const GRANTEE_KINDS = ['user', 'email', 'domain', 'token', 'link']
+const MAX_WAIT_MS = 3_600_000
+const VISIBLE_ASCII = /^[\x21-\x7e]+$/
+
+export const POOL = nameOf('POOL', 'pools')
+export const VM = nameOf('VM', 'vms')
+export const ROUTE = nameOf('HOSTNAME', 'routes')
+export const DOMAIN = nameOf('HOSTNAME', 'domains')
+export const TOKEN_ID = nameOf('ID', 'tokens')
+export const KEY_ID = nameOf('ID', 'keys')
+export const HOST = nameOf('HOST', 'hosts')
+export const EDGE = nameOf('EDGE', 'edges')
+export const ID = nameOf('ID')
+export const NEW_NAME = nameOf('NAME')
+export const HOSTNAME = nameOf('HOSTNAME')
+
+/** It may be empty. */
+export const TEXT: Kind<string> = { ...textOf('TEXT'), find: (text) => text }
+export const IMAGE = textOf('IMAGE')
+export const USER = textOf('USER')
+export const WORD = textOf('COMMAND')
+export const ADDRESS = textOf('ADDRESS:PORT')
+export const FILE: Kind<string> = { ...textOf('FILE'), isFile: true }
+
+export const SIZE = kindOf('SIZE', findSize, 'a size such as 512M, 8G or 1.5T')
+export const CPUS = kindOf('CPUS', findCpuMillis, 'a number of CPUs such as 2, 1.5 or 500m')
+export const PORT = kindOf('PORT', (text) => findWhole(text, 1, 65_535), 'a whole number from 1 to 65535')
+export const COUNT = kindOf('COUNT', (text) => findWhole(text, 1, 1e9), 'a whole number from 1 up')
+/** Milliseconds. */
+export const WAIT = kindOf(
+  'TIME',
+  (text) => atMost(findDurationMs(text) ?? bareSeconds(text), MAX_WAIT_MS),
+  'a time such as 90s or 5m, at most an hour',
+)
+/** A moment to come, in ISO 8601. */
+export const EXPIRY = kindOf(
+  'TIME',
+  (text) => findInstant(text, new Date(), 1),
+  'a time such as 12h or 7d, or a moment such as 2026-01-31T12:00:00Z',
+)
+/** A moment that has been, in ISO 8601. */
+export const SINCE = kindOf(
+  'TIME',
+  (text) => findInstant(text, new Date(), -1),
+  'a time ago such as 12h or 7d, or a moment such as 2026-01-31T12:00:00Z',
+)
+export const SCOPE = kindOf(
+  'POOL:VERBS',
+  findScope,
+  `a pool (or "*") and verbs, as web:read,write; the verbs are ${VERBS.join(', ')}`,
+)
+export const GRANTEE = kindOf(
+  'WHOM',
+  findGrantee,
+  'an e-mail address (ann@example.org), a domain of addresses (@example.org), or user:ID, token:ID, link:ID',
+)
+export const API_URL = kindOf('URL', findApiUrl, 'an address such as https://admin.example.test')
+export const SHELL = choiceOf('SHELL', ['bash', 'zsh', 'fish'])
+export const ROLE = choiceOf('ROLE', ['viewer', 'root'])
+
+/** Sent as `Authorization: Bearer`, so it has to be printable and without spaces. */
+export function isTokenText(text: string): boolean {
+  return VISIBLE_ASCII.test(text) && text.length <= 1_024
+}
+
+export function choiceOf(placeholder: string, choices: readonly string[]): Kind<string> {
+  const find = (text: string) => choices.find((choice) => choice === text)
+  return { ...kindOf(placeholder, find, `one of ${choices.join(', ')}`), choices }
+}
+
+function kindOf<Value>(
+  placeholder: string,
+  find: (text: string) => Value | undefined,
+  form: string,
+): Kind<Value> {
+  return { placeholder, find, form }
+}
+
+function textOf(placeholder: string): Kind<string> {
+  return kindOf(placeholder, (text) => (text === '' ? undefined : text), 'a text that is not empty')
+}
+
+/** A part of a path: the API judges it, but "." and ".." would lead elsewhere. */
+function nameOf(placeholder: string, names?: NameList): Kind<string> {
+  const find = (text: string) => (/^\.{0,2}$/.test(text) ? undefined : text)
+  return { ...kindOf(placeholder, find, 'a name'), ...(names !== undefined && { names }) }
+}
+
+function findWhole(text: string, min: number, max: number): number | undefined {
+  const value = /^\d{1,10}$/.test(text) ? Number(text) : Number.NaN
+  return value >= min && value <= max ? value : undefined
+}
+
+function bareSeconds(text: string): number | undefined {
+  return /^\d{1,9}$/.test(text) ? Number(text) * 1_000 : undefined
+}
+
+function atMost(amount: number | undefined, max: number): number | undefined {
+  return amount !== undefined && amount <= max ? amount : undefined
+}
+
+function findScope(text: string): Scope | undefined {
+  const [, pool = '', list = ''] = /^([^:]+):([a-z,]+)$/.exec(text) ?? []
+  const verbs = [...new Set(list.split(','))]
+  return pool !== '' && verbs.every((verb) => VERBS.includes(verb)) ? { pool, verbs } : undefined
+}
+
+function findGrantee(text: string): Grantee | undefined {
+  const [, kind = '', value = ''] = /^([a-z]+):(.+)$/.exec(text) ?? []
+  if (GRANTEE_KINDS.includes(kind)) return { kind, value }
+  if (/^[^@\s:]+@[^@\s:]+$/.test(text)) return { kind: 'email', value: text }
+  const [, domain] = /^@?([^@\s:]+\.[^@\s:]+)$/.exec(text) ?? []
+  return domain === undefined ? undefined : { kind: 'domain', value: domain }
+}
+
+function findApiUrl(text: string): string | undefined {
+  const url = URL.parse(text)
+  const isBare = url?.pathname === '/' && url.search === '' && url.hash === '' && url.username === ''
+  return url?.protocol === 'https:' && isBare ? url.origin : undefined
+}
