@@ -6,6 +6,9 @@ import { type Environment, EnvReader } from './lib/env-reader.ts'
 const DAY_MS = 86_400_000
 const HOSTNAME = /^(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$/
 
+/** The command line reads these; a shell that has them may start a server as well. */
+const CLI_SETTINGS = ['LANDFALL_API', 'LANDFALL_TOKEN', 'LANDFALL_CA_FILE']
+
 export type Config = ReturnType<typeof loadConfig>
 
 /** @throws SettingsError naming every wrong or unknown LANDFALL_ setting */
@@ -14,20 +17,53 @@ export function loadConfig(source: Environment) {
   const config = {
     dataFolder: env.text('LANDFALL_DATA', '.landfall'),
     domain: env.checked('LANDFALL_DOMAIN', 'localhost', 'a host name in lower case', isHostname),
-    store: env.choice('LANDFALL_STORE', 'sqlite', ['sqlite', 'memory']),
+    hostName: env.checked('LANDFALL_HOST_NAME', 'local', 'one DNS label in lower case', isLabel),
+    store: readStore(env),
+    api: readApi(env),
     logLevel: env.choice('LANDFALL_LOG_LEVEL', 'info', ['debug', 'info', 'warn', 'error', 'silent']),
     listen: readListen(env),
     limits: readLimits(env),
     times: readTimes(env),
   }
+  for (const name of CLI_SETTINGS) env.text(name, '')
   env.finish('LANDFALL_')
   return Object.freeze(config)
+}
+
+function readStore(env: EnvReader) {
+  const kind = env.choice('LANDFALL_STORE', 'sqlite', ['sqlite', 'memory', 'redis'])
+  const isUrl = (text: string) => (kind === 'redis') === (text !== '')
+  return {
+    kind,
+    /** Several processes share the store. */
+    isFleet: kind === 'redis',
+    redisUrl: env.checked('LANDFALL_REDIS_URL', '', 'set if, and only if, LANDFALL_STORE is redis', isUrl),
+    redisUser: env.text('LANDFALL_REDIS_USER', ''),
+    redisPasswordFile: env.text('LANDFALL_REDIS_PASSWORD_FILE', ''),
+    redisSentinelPasswordFile: env.text('LANDFALL_REDIS_SENTINEL_PASSWORD_FILE', ''),
+    redisCaFile: env.text('LANDFALL_REDIS_CA_FILE', ''),
+    redisPrefix: env.checked('LANDFALL_REDIS_PREFIX', 'landfall', '1–64 of A-Z a-z 0-9 : . _ -', isPrefix),
+    redisTimeoutMs: env.int('LANDFALL_REDIS_TIMEOUT_MS', 2_000, { min: 100, max: 60_000 }),
+    feedLimit: env.int('LANDFALL_FEED_LIMIT', kind === 'redis' ? 100_000 : 10_000, { min: 100 }),
+    secretKeyFile: env.text('LANDFALL_SECRET_KEY_FILE', ''),
+    snapshotMs: env.int('LANDFALL_SNAPSHOT_INTERVAL_MS', 30_000, { min: 1_000, max: DAY_MS }),
+  }
+}
+
+function readApi(env: EnvReader) {
+  return {
+    ratePerSecond: env.int('LANDFALL_API_RATE', 200, { min: 1, max: 1_000_000 }),
+    usageFlushMs: env.int('LANDFALL_USAGE_FLUSH_MS', 60_000, { min: 1_000, max: 3_600_000 }),
+    auditDays: env.int('LANDFALL_AUDIT_DAYS', 90, { min: 1, max: 36_500 }),
+    usageDays: env.int('LANDFALL_USAGE_DAYS', 400, { min: 32, max: 36_500 }),
+  }
 }
 
 function readListen(env: EnvReader) {
   return {
     host: env.checked('LANDFALL_LISTEN', '127.0.0.1', 'an IP address', isAddress),
     httpsPort: env.int('LANDFALL_HTTPS_PORT', 8443, { max: 65_535 }),
+    publicPort: env.int('LANDFALL_PUBLIC_PORT', 0, { max: 65_535 }),
     httpPort: env.int('LANDFALL_HTTP_PORT', 8080, { max: 65_535 }),
     opsPort: env.int('LANDFALL_OPS_PORT', 8081, { max: 65_535 }),
     httpMode: env.choice('LANDFALL_HTTP_MODE', 'redirect', ['redirect', 'relay']),
@@ -66,6 +102,14 @@ function readTimes(env: EnvReader) {
 
 function isHostname(text: string): boolean {
   return HOSTNAME.test(text)
+}
+
+function isLabel(text: string): boolean {
+  return isHostname(text) && !text.includes('.')
+}
+
+function isPrefix(text: string): boolean {
+  return /^[A-Za-z0-9:._-]{1,64}$/.test(text)
 }
 
 function isAddress(text: string): boolean {

@@ -1,19 +1,28 @@
 /** The composition root of an edge: builds each part and hands it what it needs. */
 
+import { Resolver } from 'node:dns/promises'
+import { join } from 'node:path'
 import { createCertificates } from './acme/certificates.ts'
-import { loadLocalCa } from './acme/local-ca.ts'
+import { type LocalCa, loadLocalCa } from './acme/local-ca.ts'
 import { FAULTS as AUTH_FAULTS } from './auth/errors.ts'
 import { checkVisibility } from './auth/visibility.ts'
 import type { Config } from './config.ts'
 import type { Log } from './lib/log.ts'
+import { createSealer } from './lib/seal.ts'
+import { VERSION } from './lib/version.ts'
 import type { LineWriter } from './proxy/access-log.ts'
 import { startProxy } from './proxy/proxy.ts'
 import type { RelayRoute } from './proxy/upstream.ts'
-import { type AdminApi, startAdminApi } from './routing/admin-api.ts'
-import { loadAdminToken } from './routing/admin-token.ts'
-import { FAULTS as API_FAULTS } from './routing/errors.ts'
-import { type RouteTable, startRouteTable } from './routing/route-table.ts'
-import type { Store } from './routing/store.ts'
+import { loadBootstrapToken } from './routing/api/bootstrap-token.ts'
+import type { AdminApi } from './routing/api/piped-server.ts'
+import { startAdminApi } from './routing/api/server.ts'
+import { FAULTS as ROUTING_FAULTS } from './routing/errors.ts'
+import { startPresence } from './routing/presence.ts'
+import { startRetention } from './routing/retention.ts'
+import { loadSecretKeys } from './routing/secrets.ts'
+import type { Store } from './routing/store/store.ts'
+import { type RouteTable, startRouteTable } from './routing/table/route-table.ts'
+import { createSource, startUsageMeter, type UsageMeter } from './routing/usage/usage-meter.ts'
 
 export interface EdgeDeps {
   readonly store: Store
@@ -29,43 +38,105 @@ export interface Edge extends AsyncDisposable {
   readonly opsPort: number
   /** The local CA's certificate, to be trusted by clients. */
   readonly caFile: string
+  /** The public HTTPS address of a host name. */
+  readonly urlOf: (hostname: string) => string
 }
 
+/** How long DNS may take to prove a domain, in all. */
+const DNS_TIMEOUT_MS = 5_000
+const DNS_TRIES = 1
+
 /** @throws LandfallError, or Node's error with its code when a port cannot be had */
-export async function startEdge(config: Config, { store, log, accessLog }: EdgeDeps): Promise<Edge> {
+export async function startEdge(config: Config, deps: EdgeDeps): Promise<Edge> {
   await using started = new AsyncDisposableStack()
-  const { domain, dataFolder } = config
-  const ca = await loadLocalCa(dataFolder)
-  const token = await loadAdminToken(dataFolder)
-  const table = started.use(await startRouteTable({ store, log }))
-  const admin = started.use(await startAdminApi({ store, log }, { token, domain }))
-  const routes = withAdmin(table, admin, `admin.${domain}`)
-  const isKnown = (hostname: string) =>
-    routes.find(hostname) !== undefined || isBelowSingleLabel(hostname, domain)
-  const certificates = createCertificates({ ca, isKnown, domain, log })
-  const proxy = started.use(
-    await startProxy(
-      {
-        routes,
-        log,
-        accessLog,
-        faults: { ...AUTH_FAULTS, ...API_FAULTS },
-        certificates: { ...certificates, defaultPem: () => ca.issue([domain, `*.${domain}`]) },
-        visibility: { check: checkVisibility },
-        findUnready: () => (table.ready ? [] : ['the route table is not loaded']),
-      },
-      toProxySettings(config),
+  const { store, log } = deps
+  const ca = await loadLocalCa(config.dataFolder)
+  const table = started.use(await startTable(config, deps))
+  const meter = started.use(
+    await startUsageMeter(
+      { store, log },
+      { source: createSource(config.listen.edgeName), flushMs: config.api.usageFlushMs },
+    ),
+  )
+  // The API is reached through the proxy, and tells addresses that only the proxy knows.
+  const ports = { https: 0 }
+  const urlOf = (hostname: string) => toUrl(hostname, config.listen.publicPort || ports.https)
+  const admin = started.use(await startApi(config, { ...deps, table, urlOf }))
+  const proxy = started.use(await startPublicSide(config, { ...deps, ca, table, meter, admin }))
+  ports.https = proxy.httpsPort
+  started.use(startRetention({ store, log }, config.api))
+  started.use(
+    await startPresence(
+      { store, log },
+      { kind: 'edge', record: toEdgeRecord(config), isAlone: !config.store.isFleet },
     ),
   )
   const running = started.move()
   const { httpsPort, httpPort, opsPort } = proxy
-  return {
-    httpsPort,
-    httpPort,
-    opsPort,
-    caFile: ca.certFile,
-    [Symbol.asyncDispose]: () => running.disposeAsync(),
-  }
+  const caFile = ca.certFile
+  return { httpsPort, httpPort, opsPort, caFile, urlOf, [Symbol.asyncDispose]: () => running.disposeAsync() }
+}
+
+/** One process keeps no snapshot: its store is beside it on the same disk. */
+function startTable({ store: { isFleet, snapshotMs }, dataFolder }: Config, deps: EdgeDeps) {
+  const snapshot = { file: join(dataFolder, 'table.snapshot'), intervalMs: snapshotMs }
+  return startRouteTable(deps, isFleet ? { snapshot } : {})
+}
+
+interface ApiParts extends EdgeDeps {
+  readonly table: RouteTable
+  readonly urlOf: (hostname: string) => string
+}
+
+async function startApi(config: Config, { store, log, table, urlOf }: ApiParts) {
+  const { dataFolder, domain, api } = config
+  const { isFleet, secretKeyFile } = config.store
+  const token = await loadBootstrapToken(dataFolder)
+  const keys = await loadSecretKeys({ file: secretKeyFile, folder: dataFolder, isFleet })
+  const dns = new Resolver({ timeout: DNS_TIMEOUT_MS, tries: DNS_TRIES })
+  return startAdminApi(
+    { store, log, table, dns, sealer: createSealer(keys) },
+    { token, domain, isFleet, urlOf, ratePerSecond: api.ratePerSecond },
+  )
+}
+
+interface PublicParts extends EdgeDeps {
+  readonly ca: LocalCa
+  readonly table: RouteTable
+  readonly meter: UsageMeter
+  readonly admin: AdminApi
+}
+
+function startPublicSide(config: Config, parts: PublicParts) {
+  const { ca, table, meter, admin, log, accessLog } = parts
+  const { domain } = config
+  const routes = withAdmin(table, admin, `admin.${domain}`)
+  const isKnown = (hostname: string) =>
+    routes.find(hostname) !== undefined || isBelowSingleLabel(hostname, domain)
+  const certificates = createCertificates({ ca, isKnown, domain, log })
+  return startProxy(
+    {
+      routes,
+      log,
+      accessLog,
+      faults: { ...AUTH_FAULTS, ...ROUTING_FAULTS },
+      certificates: { ...certificates, defaultPem: () => ca.issue([domain, `*.${domain}`]) },
+      visibility: { check: checkVisibility },
+      meter: {
+        add: (pool, requests, egressBytes) => meter.add(pool, { requests, egressBytes }),
+      },
+      findUnready: () => (table.ready ? [] : ['the route table is not loaded']),
+    },
+    toProxySettings(config),
+  )
+}
+
+function toEdgeRecord({ listen }: Config) {
+  return { name: listen.edgeName, version: VERSION, startedAt: new Date().toISOString() }
+}
+
+function toUrl(hostname: string, port: number): string {
+  return port === 443 ? `https://${hostname}/` : `https://${hostname}:${port}/`
 }
 
 /**
@@ -88,6 +159,7 @@ function withAdmin(table: RouteTable, admin: AdminApi, hostname: string) {
   }
   return {
     find: (name: string) => (name === hostname ? route : table.find(name)),
+    status: () => table.status(),
     get size() {
       return table.size
     },
