@@ -11,14 +11,17 @@ import { loadPrograms } from './frame/programs.ts'
 import { writeResults } from './frame/results-file.ts'
 import { toTextTable } from './frame/text-table.ts'
 import { relayBenchmark } from './relay.ts'
+import { tableBenchmark } from './table.ts'
 
-const BENCHMARKS: readonly Benchmark[] = [relayBenchmark]
+const BENCHMARKS: readonly Benchmark[] = [relayBenchmark, tableBenchmark]
 
-const USAGE = `usage: npm run bench -- NAME [--rounds 5] [--seconds 3] [--warm 60000] [--out bench/results]
+const USAGE = `usage: npm run bench -- NAME [--rounds 5] [--seconds 3] [--warm 60000] [--routes 1000000]
+                            [--out bench/results]
 
   --rounds    how often each measurement is repeated; the medians count
   --seconds   of one round; shorter ones are for trying out, CPU time is read in steps of 10 ms
   --warm      requests before the first round
+  --routes    rows of the table; fewer are for trying out
   --out       folder for NAME.json and NAME.svg
 
 ${BENCHMARKS.map(({ name, summary }) => `  ${name.padEnd(10)}  ${summary}\n`).join('')}`
@@ -27,6 +30,7 @@ const OPTIONS = {
   rounds: { type: 'string', default: '5' },
   seconds: { type: 'string', default: '3' },
   warm: { type: 'string', default: '60000' },
+  routes: { type: 'string', default: '1000000' },
   out: { type: 'string', default: 'bench/results' },
 } as const
 
@@ -82,11 +86,13 @@ function parse(args: string[]) {
   }
 }
 
-function toSettings({ rounds, seconds, warm }: Record<'rounds' | 'seconds' | 'warm', string>): BenchSettings {
+function toSettings(values: Record<'rounds' | 'seconds' | 'warm' | 'routes', string>): BenchSettings {
+  const { rounds, seconds, warm, routes } = values
   return {
     rounds: toCount('rounds', rounds),
     roundSeconds: toCount('seconds', seconds),
     warmRequests: toCount('warm', warm),
+    routes: toCount('routes', routes),
   }
 }
 

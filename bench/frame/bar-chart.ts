@@ -9,6 +9,8 @@ export interface BarChart {
 
 export interface BarGroup {
   readonly name: string
+  /** A group with a unit of its own has a scale of its own as well. */
+  readonly unit?: string
   readonly bars: readonly Bar[]
 }
 
@@ -41,11 +43,11 @@ const STYLE = `text { font: 13px system-ui, -apple-system, 'Segoe UI', 'DejaVu S
 .ours { fill: #0f766e } .strong { font-weight: 600; fill: #0f172a } .rule { stroke: #e2e8f0 }`
 
 export function toSvg({ title, subtitle, unit, groups }: BarChart): string {
-  const largest = Math.max(0, ...groups.flatMap(({ bars }) => bars.map(({ value }) => value)))
-  const toWidth = (value: number) => (largest === 0 ? 0 : (value / largest) * PLOT_WIDTH)
+  const common = scaleOf(groups.filter((group) => group.unit === undefined))
   let top = HEAD_HEIGHT
   const drawn = groups.map((group) => {
-    const text = drawGroup(group, { top, unit, toWidth })
+    const toWidth = group.unit === undefined ? common : scaleOf([group])
+    const text = drawGroup(group, { top, unit: group.unit ?? unit, toWidth })
     top += GROUP_HEAD_HEIGHT + group.bars.length * BAR_STEP + GROUP_GAP
     return text
   })
@@ -58,6 +60,12 @@ ${textAt({ x: MARGIN, y: 60, kind: 'quiet' }, subtitle)}
 ${drawn.join('\n')}
 </svg>
 `
+}
+
+/** From zero to the largest value of the groups. */
+function scaleOf(groups: readonly BarGroup[]): (value: number) => number {
+  const largest = Math.max(0, ...groups.flatMap(({ bars }) => bars.map(({ value }) => value)))
+  return (value) => (largest === 0 ? 0 : (value / largest) * PLOT_WIDTH)
 }
 
 interface Place {

@@ -27,6 +27,8 @@ export interface BenchSettings {
   readonly roundSeconds: number
   /** Before the first round. */
   readonly warmRequests: number
+  /** Rows of the table benchmark. */
+  readonly routes: number
 }
 
 export interface Report {

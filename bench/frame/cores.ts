@@ -10,8 +10,8 @@ export const PROXY_CORE = 0
 /** The load generator, the backend and this process. A machine with one core can check answers, not measure. */
 export const LOAD_CORE = Math.min(1, cpus().length - 1)
 
-/** A command line that runs `command` and all its threads on one core; the process id stays the same. */
-export function pinned(core: number, command: readonly string[]): [string, ...string[]] {
+/** A command line that runs `command` and all its threads on the given cores; the process id stays the same. */
+export function pinned(core: number | readonly number[], command: readonly string[]): [string, ...string[]] {
   return ['taskset', '-c', String(core), ...command]
 }
 

@@ -16,6 +16,7 @@ const PROGRAMS = {
   haproxy: { debianPackage: 'haproxy', versionArgs: ['-v'], version: /version (\S+)/ },
   wrk: { debianPackage: 'wrk', versionArgs: ['-v'], version: /^wrk (\S+)/ },
   h2load: { debianPackage: 'nghttp2-client', versionArgs: ['--version'], version: /nghttp2\/(\S+)/ },
+  'redis-server': { debianPackage: 'redis-server', versionArgs: ['--version'], version: /v=(\S+)/ },
   taskset: { debianPackage: 'util-linux', versionArgs: ['--version'], version: /util-linux (\S+)/ },
 } as const satisfies Record<string, ProgramFacts>
 

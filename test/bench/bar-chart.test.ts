@@ -26,6 +26,18 @@ t.test('one bar is ours', (t) => {
   t.end()
 })
 
+t.test('a group with a unit of its own has a scale of its own', (t) => {
+  const { groups, ...chart } = chartOf([10, 20])
+  const bars = [{ name: 'own', value: 1_000, note: '', isOurs: false }]
+  const svg = toSvg({ ...chart, groups: [...groups, { name: 'other', unit: 'MB', bars }] })
+  const [first = 0, second = 0, third = 0] = widthsIn(svg)
+  t.equal(Math.round(second / first), 2)
+  t.equal(third, second)
+  t.match(svg, />1000.0 MB</)
+  t.match(svg, />20.0 µs</)
+  t.end()
+})
+
 t.test('everything lies inside the picture', (t) => {
   const svg = toSvg(chartOf(Array.from({ length: 30 }, (_, index) => index)))
   const [, height] = /viewBox="0 0 800 (\d+)"/.exec(svg) ?? []
