@@ -1,12 +1,11 @@
-/** The route of the VM hello is made once for each domain, and never again when its owner took it away. */
+/** The VM hello and its host names are made once for each domain, and never again when their owner took them away. */
 
 import t, { type Test } from 'tap'
 import { loadConfig } from '../../config.ts'
 import { startHost } from '../../host.ts'
-import { startMemoryStore } from '../../routing/memory-store.ts'
-import type { Store } from '../../routing/store.ts'
-
-const log = { debug() {}, info() {}, warn() {}, error() {} }
+import { startMemoryStore } from '../../routing/store/memory-store.ts'
+import type { Store } from '../../routing/store/store.ts'
+import { deleteTestVm, listLogOf } from '../helpers/host.ts'
 
 async function storeFor(t: Test): Promise<Store> {
   const store = await startMemoryStore()
@@ -14,13 +13,30 @@ async function storeFor(t: Test): Promise<Store> {
   return store
 }
 
-async function runHost(t: Test, store: Store, domain: string): Promise<void> {
+/** Starts a host, looks, and ends it. */
+async function runHost(t: Test, store: Store, domain: string, look = async () => {}): Promise<void> {
   const config = loadConfig({ LANDFALL_DATA: t.testdir(), LANDFALL_DOMAIN: domain })
-  const host = await startHost(config, { store, log })
-  await host[Symbol.asyncDispose]()
+  await using _host = await startHost(config, { store, log: listLogOf([]) })
+  await look()
 }
 
-t.test('a second domain on the same data gets its route as well', async (t) => {
+t.test('a first start makes a VM that runs and can be reached by everybody', async (t) => {
+  const store = await storeFor(t)
+  await runHost(t, store, 'localhost', async () => {
+    for (const hostname of ['hello.localhost', '8000--hello.localhost']) {
+      t.match(await store.get(`route/${hostname}`), {
+        value: { visibility: 'public', state: 'running', vm: 'hello', upstream: { host: '127.0.0.1' } },
+      })
+    }
+    t.match(await store.get('host/local'), { value: { name: 'local', images: ['hello'] } })
+    t.ok(await store.findLease('host/local'))
+  })
+  t.match(await store.get('route/hello.localhost'), { value: { state: 'stopped' } }, 'and ends with its host')
+  t.match(await store.get('vm/hello'), { value: { state: 'running' } }, 'which is not what is wanted')
+  t.equal(await store.findLease('host/local'), undefined)
+})
+
+t.test('a second domain on the same data gets its host names as well', async (t) => {
   const store = await storeFor(t)
   await runHost(t, store, 'localhost')
   await runHost(t, store, 'dev.test')
@@ -28,10 +44,27 @@ t.test('a second domain on the same data gets its route as well', async (t) => {
   t.match(await store.get('route/hello.dev.test'), { value: { visibility: 'public', vm: 'hello' } })
 })
 
-t.test('a deleted route stays deleted', async (t) => {
+t.test('a deleted host name stays deleted, and so does a deleted VM', async (t) => {
   const store = await storeFor(t)
   await runHost(t, store, 'localhost')
+  await store.delete('binding/hello/hello.localhost')
   await store.delete('route/hello.localhost')
   await runHost(t, store, 'localhost')
   t.equal(await store.get('route/hello.localhost'), undefined)
+  await deleteTestVm(store, 'hello')
+  await runHost(t, store, 'localhost', async () => {
+    t.equal(await store.get('vm/hello'), undefined)
+    t.equal(await store.get('report/hello'), undefined)
+  })
+})
+
+t.test('what its owner made private or stopped stays so', async (t) => {
+  const store = await storeFor(t)
+  await runHost(t, store, 'localhost')
+  const vm = await store.get('vm/hello')
+  await store.put('vm/hello', { ...vm?.value, ports: {}, state: 'stopped' })
+  await runHost(t, store, 'localhost', async () => {
+    t.match(await store.get('route/hello.localhost'), { value: { visibility: 'private', state: 'stopped' } })
+    t.match(await store.get('report/hello'), { value: { state: 'stopped' } })
+  })
 })

@@ -4,9 +4,13 @@ import { once } from 'node:events'
 import type { IncomingMessage } from 'node:http'
 import { get } from 'node:https'
 import { text } from 'node:stream/consumers'
-import t from 'tap'
-import { type Landfall, landfallFor } from '../helpers/landfall.ts'
+import t, { type Test } from 'tap'
+import { startSqliteStore } from '../../routing/store/sqlite-store.ts'
+import type { Store } from '../../routing/store/store.ts'
+import { putTestPool, putTestVm } from '../helpers/host.ts'
+import { childrenOf, isRunning, type Landfall, landfallFor } from '../helpers/landfall.ts'
 import { originFor } from '../helpers/origin.ts'
+import { until } from '../helpers/until.ts'
 
 const NAMES = Array.from({ length: 20 }, (_unused, index) => `app-${index}.localhost`)
 const DELETED = 'app-0.localhost'
@@ -32,6 +36,53 @@ t.test('routes outlive a kill -9, and so do the CA and the token', async (t) => 
   }
   t.equal((await getText(second, DELETED)).status, 404, 'what was deleted stays deleted')
   t.equal((await getText(second, 'hello.localhost')).status, 200, 'the VM hello runs again')
+})
+
+/** The table of a process that has ended. */
+async function withTable<Result>(
+  { dataFolder }: Landfall,
+  work: (store: Store) => Promise<Result>,
+): Promise<Result> {
+  await using store = await startSqliteStore(dataFolder)
+  return await work(store)
+}
+
+async function killedFor(t: Test): Promise<Landfall> {
+  const landfall = await landfallFor(t)
+  const children = childrenOf(landfall.pid)
+  landfall.signal('SIGKILL')
+  await landfall.exited
+  await until(() => !children.some(isRunning), 'its VMs have ended with it')
+  return landfall
+}
+
+t.test('VMs run again as they are wanted, and the host takes up its name at once', async (t) => {
+  const first = await killedFor(t)
+  const before = await withTable(first, async (store) => {
+    await putTestPool(store, { name: 'mine' })
+    await putTestVm(store, { name: 'app', pool: 'mine' })
+    await putTestVm(store, { name: 'idle', pool: 'mine', state: 'stopped' })
+    return {
+      report: await store.get('report/hello'),
+      lease: await store.findLease('host/local'),
+    }
+  })
+  t.match(before.report, { value: { state: 'running', generation: 1 } }, 'nobody could say otherwise')
+  t.ok(before.lease, 'nor release the name')
+  const startedAt = performance.now()
+  const second = await landfallFor(t, { dataFolder: first.dataFolder })
+  t.ok(performance.now() - startedAt < 10_000, 'the lease of the dead is not waited for')
+  t.equal((await getText(second, 'hello.localhost')).status, 200)
+  t.equal((await getText(second, 'app.localhost')).status, 200)
+  t.equal((await getText(second, 'idle.localhost')).status, 503)
+  t.equal(childrenOf(second.pid).length, 2)
+  second.signal('SIGTERM')
+  await second.exited
+  await withTable(second, async (store) => {
+    t.match(await store.get('report/hello'), { value: { state: 'stopped', generation: 1 } }, 'the same owner')
+    t.match(await store.get('report/idle'), { value: { state: 'stopped' } })
+    t.equal(await store.findLease('host/local'), undefined)
+  })
 })
 
 async function getText({ httpsPort, ca }: Landfall, hostname: string) {

@@ -21,7 +21,7 @@ const nameOf = (index: number) => `app-${index}.localhost`
 
 t.test('no stream is disturbed by 10,000 new routes, and each of them is served', async (t) => {
   const origin = await originFor(t, (request, response) => response.end(`host ${request.headers.host}`))
-  const landfall = await landfallFor(t, { env: { LANDFALL_ACCESS_LOG: 'off' } })
+  const landfall = await landfallFor(t, { env: { LANDFALL_ACCESS_LOG: 'off', LANDFALL_API_RATE: '100000' } })
   const streams = await Promise.all(
     Array.from({ length: STREAMS }, (_unused, index) =>
       index % 2 === 0 ? tickOverH1(t, landfall) : tickOverH2(t, landfall),
@@ -32,9 +32,9 @@ t.test('no stream is disturbed by 10,000 new routes, and each of them is served'
   await addRoutes(t, landfall, origin.port)
   const seconds = (performance.now() - startedAt) / 1_000
   t.comment(`${ROUTES} routes in ${seconds.toFixed(1)} s, ${Math.round(ROUTES / seconds)} a second`)
-  const own = { vm: 'hello', port: 8000, visibility: 'public' }
-  const rewritten = await landfall.admin('PUT', '/v1/routes/hello.localhost', own)
-  t.equal(rewritten.status, 200, 'the route that they stream through is written anew as well')
+  const grant = { to: { kind: 'user', value: 'ann' }, role: 'viewer' }
+  const rewritten = await landfall.admin('PUT', '/v1/vms/hello/grants/ann', grant)
+  t.equal(rewritten.status, 201, 'the row that they stream through is written anew as well')
   const before = streams.map(({ ticks }) => ticks)
   await checkLookUps(t, landfall)
   await until(
@@ -51,7 +51,7 @@ t.test('no stream is disturbed by 10,000 new routes, and each of them is served'
   t.comment(`the longest pause between two ticks was ${Math.round(longest)} ms`)
   t.ok(longest < 2_000, 'and none was held up')
   const metrics = await (await fetch(`http://127.0.0.1:${landfall.opsPort}/metrics`)).text()
-  t.ok(Number(/^edge_routes (\d+)/m.exec(metrics)?.[1]) > ROUTES)
+  t.ok(Number(/^landfall_table_rows (\d+)/m.exec(metrics)?.[1]) > ROUTES)
 })
 
 async function addRoutes(t: Test, landfall: Landfall, port: number): Promise<void> {

@@ -80,7 +80,7 @@ t.test('answers liveness, readiness and metrics on the operations port', async (
   const get = (path: string) => fetch(`http://127.0.0.1:${opsPort}${path}`)
   t.equal((await get('/livez')).status, 200)
   t.match(await (await get('/readyz')).json(), { ready: true })
-  t.match(await (await get('/metrics')).text(), /^edge_routes \d+$/m)
+  t.match(await (await get('/metrics')).text(), /^landfall_table_rows \d+$/m)
 })
 
 for (const signal of ['SIGTERM', 'SIGINT'] as const) {

@@ -61,7 +61,7 @@ t.test(
       'proxy-status': /details="auth_required"/,
       'x-request-id': /^[0-9a-f]{32}$/,
     })
-    t.match(JSON.parse(problem.body), { status: 401, code: 'auth_required', next: /PUT \/v1\/routes/ })
+    t.match(JSON.parse(problem.body), { status: 401, code: 'auth_required', next: /landfall port set/ })
     t.match(problem.body, problem.headers['x-request-id'] ?? 'an id')
     const page = await h2Call(session, { ':path': '/', accept: 'text/html,*/*;q=0.8' }).closed
     t.match(page, { status: 401, headers: { 'content-type': /text\/html/ } })
@@ -91,19 +91,16 @@ t.test(
     t.teardown(() => socket.destroy())
     const heard = transcriptOf(socket)
     const request = `GET /status/200 HTTP/1.1\r\nHost: hello.localhost:${landfall.httpsPort}\r\n\r\n`
-    const hello = { vm: 'hello', port: 8000 }
+    const setVisibility = async (visibility: string) => {
+      const { status } = await landfall.admin('PUT', '/v1/vms/hello/ports/8000', { visibility })
+      t.equal(status, 200, visibility)
+    }
     socket.write(request)
     await heard.has('status 200\n')
-    t.equal(
-      (await landfall.admin('PUT', '/v1/routes/hello.localhost', { ...hello, visibility: 'private' })).status,
-      200,
-    )
+    await setVisibility('private')
     socket.write(request)
     await heard.has('"auth_required"')
-    t.equal(
-      (await landfall.admin('PUT', '/v1/routes/hello.localhost', { ...hello, visibility: 'public' })).status,
-      200,
-    )
+    await setVisibility('public')
     socket.write(request)
     await until(() => heard.text.split('status 200\n').length === 3, 'the third answer')
     t.same(heard.text.match(/HTTP\/1\.1 \d+/g), ['HTTP/1.1 200', 'HTTP/1.1 401', 'HTTP/1.1 200'])

@@ -8,9 +8,9 @@ import type { Test } from 'tap'
 import { loadConfig } from '../../config.ts'
 import { type Edge, startEdge } from '../../edge.ts'
 import type { Log } from '../../lib/log.ts'
-import { startMemoryStore } from '../../routing/memory-store.ts'
-import type { Store } from '../../routing/store.ts'
-import { putRoute } from '../../routing/vm-routes.ts'
+import { startMemoryStore } from '../../routing/store/memory-store.ts'
+import type { Store } from '../../routing/store/store.ts'
+import { putTestRoute } from './route.ts'
 import { until } from './until.ts'
 
 export interface TestEdge extends Edge {
@@ -73,8 +73,8 @@ export async function edgeFor(t: Test, env: Record<string, string> = {}): Promis
 
 function routerOf(edge: Edge, store: Store, ca: string) {
   return async (hostname: string, upstream: number) => {
-    const target = { upstream: { host: '127.0.0.1', port: upstream } }
-    const { revision } = await putRoute(store, { hostname, visibility: 'public', target }, {})
+    const address = { host: '127.0.0.1', port: upstream }
+    const revision = await putTestRoute(store, { hostname, visibility: 'public', upstream: address })
     await until(
       async () => (await revisionOf(edge)) >= revision,
       `route ${hostname} reaches the edge (${ca.length})`,
@@ -84,7 +84,7 @@ function routerOf(edge: Edge, store: Store, ca: string) {
 
 async function revisionOf(edge: Edge): Promise<number> {
   const metrics = await (await fetch(`http://127.0.0.1:${edge.opsPort}/metrics`)).text()
-  return Number(/^edge_routes_revision (\d+)/m.exec(metrics)?.[1] ?? 0)
+  return Number(/^landfall_table_revision (\d+)/m.exec(metrics)?.[1] ?? 0)
 }
 
 function clientsOf(t: Test, edge: Edge, ca: string) {
