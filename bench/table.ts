@@ -35,8 +35,10 @@ async function run(context: BenchContext): Promise<Report> {
   const map = await measurePeer('map', context)
   const empty = await measurePeer('empty', context)
   const seconds = settings.rounds * settings.roundSeconds
-  const flow = await measureFlow(store, { url: redis.url, routes: settings.routes, seconds, ...context })
-  return toReport(toMeasured({ edge, map, empty, flow }), context)
+  const flowSettings = { url: redis.url, routes: settings.routes, seconds, ...context }
+  const flow = await measureFlow(store, { ...flowSettings, connections: 'shared' })
+  const ownFlow = await measureFlow(store, { ...flowSettings, connections: 'own' })
+  return toReport(toMeasured({ edge, map, empty, flow, ownFlow }), context)
 }
 
 interface EdgeMeasured extends EdgeResults {
@@ -73,9 +75,10 @@ interface AllMeasured {
   readonly map: PeerResults
   readonly empty: PeerResults
   readonly flow: FlowResults
+  readonly ownFlow: FlowResults
 }
 
-function toMeasured({ edge, map, empty, flow }: AllMeasured): Measured[] {
+function toMeasured({ edge, map, empty, flow, ownFlow }: AllMeasured): Measured[] {
   const { load, memory, lookup, change, write } = MEASURES
   const ours = (value: number) => ({ of: OURS, value })
   return [
@@ -98,7 +101,11 @@ function toMeasured({ edge, map, empty, flow }: AllMeasured): Measured[] {
     },
     {
       measure: change,
-      values: [ours(p99(flow.visibleMs)), { of: 'median', value: median(flow.visibleMs) }],
+      values: [
+        ours(p99(flow.visibleMs)),
+        { of: 'median', value: median(flow.visibleMs) },
+        { of: 'own sockets', value: p99(ownFlow.visibleMs) },
+      ],
       facts: [{ of: 'changes meanwhile', value: flow.changesPerSecond, unit: '1/s' }],
     },
     { measure: write, values: [ours(p99(edge.writesMs)), { of: 'median', value: median(edge.writesMs) }] },

@@ -13,6 +13,8 @@ export interface FlowSettings {
   readonly url: string
   readonly routes: number
   readonly seconds: number
+  /** Of each process's tables: one connection to Redis together, or one each. */
+  readonly connections: 'shared' | 'own'
   readonly signal: AbortSignal
   say(line: string): void
 }
@@ -39,7 +41,14 @@ export async function measureFlow(store: Store, settings: FlowSettings): Promise
   const changes = (settings.seconds + WARM_SECONDS) * RATE
   const probes = changes / PROBE_EVERY
   await using started = new AsyncDisposableStack()
-  const input: SubscriberInput = { url: settings.url, tables: TABLES_EACH, probes }
+  const areSharing = settings.connections === 'shared'
+  const input: SubscriberInput = {
+    url: settings.url,
+    tables: TABLES_EACH,
+    series: settings.connections,
+    areSharing,
+    probes,
+  }
   const tasks = Array.from({ length: PROCESSES }, () =>
     started.use(
       startTask({
@@ -50,7 +59,7 @@ export async function measureFlow(store: Store, settings: FlowSettings): Promise
       }),
     ),
   )
-  settings.say(`loading ${TABLES} tables`)
+  settings.say(`loading ${TABLES} tables in ${PROCESSES} processes, connections: ${settings.connections}`)
   const loaded = await receiveAll(tasks)
   const rows = loaded.reduce((sum, word) => sum + word.rows, 0)
   // The API's writes have added some.
@@ -74,22 +83,26 @@ function receiveAll(tasks: readonly Task[]): Promise<SubscriberWord[]> {
 /** Each change is a write of its own, as API calls make them. */
 async function writeChanges(
   store: Store,
-  { changes, routes, signal }: FlowSettings & { readonly changes: number },
+  { changes, routes, signal, connections: series }: FlowSettings & { readonly changes: number },
 ): Promise<void> {
   const writes: Promise<unknown>[] = []
   const startedAt = performance.now()
   for (let sent = 0; sent < changes; ) {
     const due = Math.min(changes, Math.ceil(((performance.now() - startedAt) * RATE) / 1_000))
-    for (; sent < due; sent += 1) writes.push(writeChange(store, sent, routes))
+    for (; sent < due; sent += 1) writes.push(writeChange(store, sent, { routes, series }))
     await delay(TICK_MS, undefined, { signal })
   }
   await Promise.all(writes)
 }
 
-function writeChange(store: Store, change: number, routes: number): Promise<unknown> {
+function writeChange(
+  store: Store,
+  change: number,
+  { routes, series }: { routes: number; series: string },
+): Promise<unknown> {
   if (change % PROBE_EVERY === 0) {
     const probe = change / PROBE_EVERY
-    return store.put(`route/${probeNameOf(probe)}`, probeOf(probe))
+    return store.put(`route/${probeNameOf(series, probe)}`, probeOf(series, probe))
   }
   const index = (change * 7_919) % routes
   return store.put(`route/${hostnameOf(index)}`, { ...rowOf(index), generation: change })

@@ -5,13 +5,14 @@ export function nowMicros(): number {
   return Number(process.hrtime.bigint() / 1_000n)
 }
 
-export function probeNameOf(probe: number): string {
-  return `probe-${probe}.bench.example`
+/** No two series share a name: each probe is a row that was not there before. */
+export function probeNameOf(series: string, probe: number): string {
+  return `probe-${probe}.${series}.bench.example`
 }
 
 /** Carries the time in its generation. */
-export function probeOf(probe: number) {
+export function probeOf(series: string, probe: number) {
   const upstream = { host: '10.0.0.1', port: 80 }
-  const row = { hostname: probeNameOf(probe), visibility: 'public', upstream, state: 'running' }
+  const row = { hostname: probeNameOf(series, probe), visibility: 'public', upstream, state: 'running' }
   return { ...row, generation: nowMicros() }
 }

@@ -1,4 +1,4 @@
-/** Some edges' tables in one process, each with a store of its own; says when each of them shows each probe. */
+/** Some edges' tables in one process, over one store or each over its own; says when each of them shows each probe. */
 
 import { startRedisStore } from '../../routing/store/redis-store.ts'
 import { type RouteTable, startRouteTable } from '../../routing/table/route-table.ts'
@@ -8,6 +8,10 @@ import { readInput, STRICT_LOG, tell } from './task-side.ts'
 export interface SubscriberInput {
   readonly url: string
   readonly tables: number
+  /** Of the probes. */
+  readonly series: string
+  /** Whether the tables share one connection to Redis, as all watchers of one process may. */
+  readonly areSharing: boolean
   readonly probes: number
 }
 
@@ -20,12 +24,14 @@ export interface SubscriberWord {
 }
 
 const POLL_MS = 1
-const { url, tables: count, probes } = readInput<SubscriberInput>()
+const { url, tables: count, series, areSharing, probes } = readInput<SubscriberInput>()
 const log = STRICT_LOG
 const started = new AsyncDisposableStack()
 const tables: RouteTable[] = []
+const startStore = async () => started.use(await startRedisStore({ url }, { log }))
+const shared = areSharing ? await startStore() : undefined
 for (let index = 0; index < count; index += 1) {
-  const store = started.use(await startRedisStore({ url }, { log }))
+  const store = shared ?? (await startStore())
   tables.push(started.use(await startRouteTable({ store, log })))
 }
 tell({ rows: tables.reduce((sum, { size }) => sum + size, 0), visibleMicros: [] } satisfies SubscriberWord)
@@ -42,7 +48,7 @@ const timer = setInterval(() => {
 
 function look(table: RouteTable, index: number): void {
   for (let probe = next[index] ?? 0; probe < probes; probe += 1) {
-    const row = table.find(probeNameOf(probe))
+    const row = table.find(probeNameOf(series, probe))
     if (row === undefined) return
     // Its generation is the time at which it was written.
     visibleMicros[probe] = Math.max(visibleMicros[probe] ?? 0, nowMicros() - row.generation)

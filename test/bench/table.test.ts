@@ -92,7 +92,7 @@ t.test('a whole run prints every measure beside its target and leaves its result
   }
   const { rows, settings } = JSON.parse(readFileSync(join(folder, 'table.json'), 'utf8'))
   t.equal(settings.routes, 2_000)
-  t.equal(rows.length, 14)
+  t.equal(rows.length, 15)
   t.ok(rows.every(({ value }: { value: number }) => value > 0))
   t.match(readFileSync(join(folder, 'table.svg'), 'utf8'), /The routing table of an edge/)
 })
