@@ -5,6 +5,7 @@ import type { Sealer } from '../../lib/seal.ts'
 import type { Store } from '../store/store.ts'
 import type { Buckets } from './buckets.ts'
 import type { ProofDns } from './domain-proof.ts'
+import type { Places } from './places.ts'
 import type { TokenLookup } from './token-lookup.ts'
 
 export interface ApiDeps {
@@ -44,4 +45,6 @@ export interface ApiContext extends ApiDeps, ApiSettings {
   readonly now: () => Date
   readonly tokens: TokenLookup
   readonly keyBudget: Buckets
+  /** Of requests with "wait". */
+  readonly waits: Places
 }

@@ -94,6 +94,7 @@ class PoolScope implements EventScope {
         return this.#judgeVm(change)
       case 'report':
       case 'grant':
+      case 'snapshot':
         return this.#judgePart(change)
       case 'route':
         return this.#judgeKey(change, this.#isMine(change.record?.pool))

@@ -11,6 +11,7 @@ import {
   POOLS,
   REPORTS,
   ROUTES,
+  SNAPSHOTS,
   TOKENS,
   VMS,
 } from '../records/record-kinds.ts'
@@ -26,6 +27,7 @@ import type {
   TokenRecord,
   VmRecord,
 } from '../records/records.ts'
+import type { SnapshotRecord } from '../records/vm-affairs.ts'
 import type { Change } from '../store/store.ts'
 
 /** The records that events tell of, by the name of their kind, with as much of them as the API shows. */
@@ -36,6 +38,7 @@ interface EventRecords {
   readonly route: RouteRecord
   readonly domain: DomainRecord
   readonly grant: GrantRecord
+  readonly snapshot: SnapshotRecord
   readonly host: HostRecord
   readonly edge: EdgeRecord
   readonly key: KeyRecord
@@ -64,6 +67,7 @@ const KINDS: { readonly [Name in EventKind]: Pick<Kind<EventRecords[Name]>, 'par
   route: { parse: (value, key) => withoutUpstream(ROUTES.parse(value, key)) },
   domain: DOMAINS,
   grant: GRANTS,
+  snapshot: SNAPSHOTS,
   host: HOSTS,
   edge: EDGES,
   key: KEYS,

@@ -2,9 +2,9 @@
 
 import { type Static, Type } from 'typebox'
 import { RecordInvalid, RoutingError } from '../errors.ts'
-import { toHostname } from '../records/hostname.ts'
+import { isLabel, toHostname } from '../records/hostname.ts'
 import { GRANTS } from '../records/record-kinds.ts'
-import { GRANT, GRANTEE, type GrantRecord } from '../records/records.ts'
+import { GRANT, GRANTEE, type GrantRecord, type VmRecord } from '../records/records.ts'
 import type { VmParts } from '../vms/vm-parts.ts'
 import type { ApiContext } from './context.ts'
 import { strict } from './schemas.ts'
@@ -40,13 +40,18 @@ export interface GrantDemand {
   readonly id: string
   readonly body: GrantBody
   readonly createdBy: string
+  /** The VM that the grant lets connect. */
+  readonly peer?: Pick<VmRecord, 'createdAt'> | undefined
 }
 
-/** @throws RecordInvalid, RoutingError `api_name_taken` when the same is granted already */
+/**
+ * A grant to a VM counts for that VM alone, and for none that has its name later: it is never older than the VM.
+ * @throws RecordInvalid, RoutingError `api_name_taken` when the same is granted already
+ */
 export function toGrant(
   context: Pick<ApiContext, 'now'>,
   { name, grants }: VmParts,
-  { id, body, createdBy }: GrantDemand,
+  { id, body, createdBy, peer }: GrantDemand,
 ): GrantRecord {
   const key = `${GRANTS.prefix}${name}/${id}`
   const before = grants.find((stored) => stored.key === key)?.record
@@ -63,13 +68,26 @@ export function toGrant(
     role,
     ...(ports && { ports }),
     ...(expiresAt !== undefined && { expiresAt }),
-    createdAt: before?.createdAt ?? now.toISOString(),
+    createdAt: laterOf(before?.createdAt ?? now.toISOString(), peer?.createdAt),
     createdBy: before?.createdBy ?? createdBy,
   })
+  if (record.to.kind === 'vm' && role !== 'viewer') {
+    throw new RecordInvalid('/role', 'It must be "viewer" for a VM, which can but connect.')
+  }
   const others = grants.map((stored) => stored.record).filter((other) => other.id !== id)
   if (before === undefined) checkRoom(others)
-  checkNew(record, others, now)
+  const counting = others.filter((other) => isLive(other, now) && !isOutlived(other, peer))
+  checkNew(record, counting)
   return record
+}
+
+function laterOf(one: string, other = one): string {
+  return Date.parse(one) < Date.parse(other) ? other : one
+}
+
+/** It was for an earlier VM of that name. */
+function isOutlived({ to, createdAt }: GrantRecord, peer: GrantDemand['peer']): boolean {
+  return to.kind === 'vm' && peer !== undefined && Date.parse(createdAt) < Date.parse(peer.createdAt)
 }
 
 function checkRoom({ length }: readonly GrantRecord[]): void {
@@ -77,8 +95,8 @@ function checkRoom({ length }: readonly GrantRecord[]): void {
   throw new RecordInvalid('/to', `The VM has ${MAX_GRANTS} grants, and cannot have more.`)
 }
 
-function checkNew(record: GrantRecord, others: readonly GrantRecord[], now: Date): void {
-  const twin = others.find((other) => isLive(other, now) && sameness(other) === sameness(record))
+function checkNew(record: GrantRecord, others: readonly GrantRecord[]): void {
+  const twin = others.find((other) => sameness(other) === sameness(record))
   if (twin === undefined) return
   const detail = `"${record.to.value}" has the grant "${twin.id}" for the same ports.`
   throw new RoutingError('api_name_taken', { detail, context: { field: '/to' } })
@@ -105,11 +123,13 @@ const MEANINGS: Readonly<Record<Grantee['kind'], string>> = {
   domain: 'the part of e-mail addresses behind the @, as "example.test"',
   token: "a token's id: GET /v1/whoami shows it",
   link: 'an id of 1–64 of A-Z a-z 0-9 _ -',
+  vm: "another VM's name",
 }
 
 function toCanonical(kind: Grantee['kind'], value: string): string | undefined {
   if (kind === 'email') return toEmail(value)
   if (kind === 'domain') return toEmailHost(value)
+  if (kind === 'vm') return isLabel(value) ? value : undefined
   if (kind === 'token') return /^[A-Za-z0-9]{12}$/.test(value) ? value : undefined
   return (kind === 'user' ? USER_ID : LINK_ID).test(value) ? value : undefined
 }

@@ -3,12 +3,13 @@
 import { randomBytes } from 'node:crypto'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { type Static, Type } from 'typebox'
+import { RecordInvalid, RoutingError } from '../errors.ts'
 import { toEdit } from '../records/edits.ts'
 import { GRANTS, type Stored, VMS } from '../records/record-kinds.ts'
-import { GRANT, type GrantRecord } from '../records/records.ts'
+import { GRANT, type GrantRecord, type VmRecord } from '../records/records.ts'
 import { ID, LABEL } from '../records/schema.ts'
 import type { VmParts } from '../vms/vm-parts.ts'
-import { may } from './caller.ts'
+import { checkMay, may } from './caller.ts'
 import { answerChanged, type Changed, sendChanged } from './changes.ts'
 import type { ApiContext } from './context.ts'
 import { GRANT_BODY, type GrantBody, toGrant } from './grant-bodies.ts'
@@ -16,6 +17,7 @@ import { type Answer, answerOnce } from './idempotency.ts'
 import { refuseOtherMethods } from './problems.ts'
 import { getStored, listPage, notFound, sendStored } from './reads.ts'
 import { listingOf, NOTHING, pageQuery, viewOf, withProblems } from './schemas.ts'
+import { findSound } from './vm-view.ts'
 import { getAllowed, type PlannedWrite, writeVm } from './vm-writes.ts'
 
 const COLLECTION = '/v1/vms/:vm/grants'
@@ -120,15 +122,40 @@ async function writeGrant(
 ): Promise<Changed<GrantRecord>> {
   const { plan, revision } = await writeVm(request, context, {
     vm,
-    plan: (parts) => {
-      getAllowed(request.caller, 'share', parts)
+    plan: async (parts) => {
       const { caller, body } = request
-      const record = toGrant(context, parts, { id, body, createdBy: caller.id })
-      return { ...planGrant(parts, id, record), record }
+      const { pool } = getAllowed(caller, 'share', parts).record
+      const peer = body.to.kind === 'vm' ? await getPeer(request, context, { vm, pool }) : undefined
+      const record = toGrant(context, parts, { id, body, createdBy: caller.id, peer: peer?.record })
+      const planned = planGrant(parts, id, record)
+      const pins = peer ? [toEdit(peer.key, { before: peer, after: peer.record })] : []
+      return { ...planned, edits: [...planned.edits, ...pins], record }
     },
   })
   const { before, record, target } = plan
   return { before, after: { key: target.key, record, revision }, isNew: target.current === 0 }
+}
+
+/**
+ * The VM that is to be let in: of the same pool, or of another that is the caller's as well. Whether both are on one
+ * host, where alone it can connect, changes with their pools' places, and is not looked at.
+ */
+async function getPeer(
+  { caller, body: { to } }: FastifyRequest<{ Body: GrantBody }>,
+  { store }: ApiContext,
+  own: { readonly vm: string; readonly pool: string },
+): Promise<Stored<VmRecord>> {
+  const peer = await findSound(store, VMS, to.value)
+  const pool = peer?.record.pool
+  const context = { field: '/to/value' }
+  if (peer === undefined || !(pool === own.pool || may(caller, 'read', pool) || may(caller, 'write', pool))) {
+    throw new RoutingError('api_vm_unknown', { detail: `There is no VM "${to.value}".`, context })
+  }
+  if (to.value === own.vm) throw new RecordInvalid('/to/value', 'It must be another VM.')
+  if (pool === own.pool) return peer
+  checkMay(caller, 'write', own.pool)
+  checkMay(caller, 'write', pool)
+  return peer
 }
 
 async function deleteGrant(request: FastifyRequest<ById>, reply: FastifyReply, context: ApiContext) {

@@ -18,9 +18,9 @@ import { withdrawPool } from './token-gifts.ts'
 
 const COLLECTION = '/v1/pools'
 const ITEM = '/v1/pools/:pool'
-const { cpuMillis, memoryBytes, diskBytes, host } = POOL.properties
+const { cpuMillis, memoryBytes, diskBytes, ioBytesPerSecond, owner, host } = POOL.properties
 const BODY = strict(
-  { cpuMillis, memoryBytes, diskBytes, host },
+  { cpuMillis, memoryBytes, diskBytes, ioBytesPerSecond, owner, host },
   { examples: [{ cpuMillis: 2_000, memoryBytes: 4_294_967_296, diskBytes: 21_474_836_480 }] },
 )
 const VIEW = viewOf(POOL, {})

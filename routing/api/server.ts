@@ -6,6 +6,7 @@ import { type FastifyInstance, fastify } from 'fastify'
 import type { Log } from '../../lib/log.ts'
 import { addAudit } from './audit.ts'
 import { setAuthentication } from './authentication.ts'
+import { addCalls } from './calls.ts'
 import type { ApiContext, ApiDeps, ApiSettings } from './context.ts'
 import { addDomains } from './domains.ts'
 import { addEdges } from './edges.ts'
@@ -22,12 +23,14 @@ import { answerBrokenConnection, sendProblem, setProblems } from './problems.ts'
 import { setRateLimit } from './rate-limit.ts'
 import { addRoutes } from './routes.ts'
 import { compileValidator } from './schemas.ts'
+import { addSnapshots } from './snapshots.ts'
 import { addStatus } from './status.ts'
 import { addTable } from './table.ts'
 import { TokenLookup } from './token-lookup.ts'
 import { addTokens } from './tokens.ts'
 import { addUsage } from './usage.ts'
 import { addVms } from './vms.ts'
+import { createWaits } from './waiting.ts'
 import { addWelcome } from './welcome.ts'
 import { addWhoami } from './whoami.ts'
 
@@ -42,7 +45,7 @@ export async function startAdminApi(
   settings: ApiSettings,
 ): Promise<AdminApi & AsyncDisposable> {
   const tokens = new TokenLookup({ ...deps, ...settings })
-  const defaults = { now: () => new Date(), keyBudget: createKeyBudget() }
+  const defaults = { now: () => new Date(), keyBudget: createKeyBudget(), waits: createWaits() }
   const context: ApiContext = { ...defaults, ...deps, ...settings, tokens }
   const app = createApp(deps.log)
   setProblems(app, deps.log)
@@ -53,6 +56,8 @@ export async function startAdminApi(
   addWhoami(app)
   addPools(app, context)
   addVms(app, context)
+  addCalls(app, context)
+  addSnapshots(app, context)
   addPorts(app, context)
   addGrants(app, context)
   addRoutes(app, context)

@@ -9,18 +9,23 @@ import type { Store } from '../store/store.ts'
 import type { ApiContext } from './context.ts'
 import { viewOf } from './schemas.ts'
 
-const { host, state, message, generation } = REPORT.properties
+const { host, state, message, generation, defaultPort, hostKey } = REPORT.properties
 export const VM_VIEW = viewOf(VM, {
   url: Type.String({ description: 'where the default port is' }),
   hostname: Type.String(),
   host: Type.Optional(LABEL),
   report: Type.Optional(
     Type.Object(
-      { host, state, message, generation, ports: Type.Array(PORT, { description: 'the open ports' }) },
+      {
+        ...{ host, state, message, generation, defaultPort, hostKey },
+        ports: Type.Array(PORT, { description: 'the open ports' }),
+      },
       { description: 'what its host last said; absent until then' },
     ),
   ),
-  isReady: Type.Boolean({ description: 'true when the URL leads to the running VM, on this edge' }),
+  isReady: Type.Boolean({
+    description: 'true when the URL leads to the VM, on this edge: it runs, or a request wakes it',
+  }),
 })
 
 /** What is known of a VM besides its own record. */
@@ -28,7 +33,7 @@ export interface VmStatus {
   readonly report: Stored<ReportRecord> | undefined
   /** Of its bare name. */
   readonly row: Stored<RouteRecord> | undefined
-  /** True when the row leads to an open port of the VM. */
+  /** True when the row leads to an open port of the running VM, or says that the VM is asleep. */
   readonly isServed: boolean
   /** True when this edge has read so, too. */
   readonly isReady: boolean
@@ -39,12 +44,20 @@ export async function readStatus({ store, table, domain }: ApiContext, name: str
     findSound(store, REPORTS, name),
     findSound(store, ROUTES, `${name}.${domain}`),
   ])
-  const isServed = row?.record.vm === name && row.record.upstream !== undefined
-  return { report, row, isServed, isReady: isUp(report) && isServed && table.revision >= row.revision }
+  const isOwn = row?.record.vm === name
+  const isAwake = isUp(report) && row?.record.upstream !== undefined
+  const isAsleep = report?.record.state === 'asleep' && row?.record.state === 'asleep'
+  const isServed = isOwn && (isAwake || isAsleep)
+  return { report, row, isServed, isReady: isServed && table.revision >= row.revision }
 }
 
 export function isUp(report: Stored<ReportRecord> | undefined): boolean {
   return report?.record.state === 'running'
+}
+
+/** True when nothing of it runs or sleeps. */
+export function isAtRest(report: Stored<ReportRecord> | undefined): boolean {
+  return !isUp(report) && report?.record.state !== 'asleep'
 }
 
 export async function viewVm(context: ApiContext, { record, revision }: Stored<VmRecord>): Promise<object> {

@@ -1,79 +1,63 @@
-/** Waits until a VM is as it is wanted: running with a URL that answers, or stopped. */
+/** Waits until a VM is as it is wanted: with a URL that answers, or stopped; or until it has done what it was called to. */
 
-import { setTimeout as sleep } from 'node:timers/promises'
 import { RoutingError } from '../errors.ts'
-import { REPORTS, ROUTES, type Stored, VMS } from '../records/record-kinds.ts'
+import { CALLS, findRecord, REPORTS, ROUTES, type Stored, VMS } from '../records/record-kinds.ts'
 import type { VmRecord } from '../records/records.ts'
+import type { CallRecord } from '../records/vm-affairs.ts'
 import type { ApiContext } from './context.ts'
 import { notFound } from './reads.ts'
-import { isUp, readStatus, type VmStatus } from './vm-view.ts'
+import { isAtRest, isUp, readStatus, type VmStatus } from './vm-view.ts'
+import { comesTrue, type Verdict, type Wait } from './waiting.ts'
 
-export interface VmWait {
+export interface VmWait extends Pick<Wait, 'seconds' | 'signal'> {
   /** The VM as it was written: a failure that was reported before says nothing of it. */
   readonly vm: Stored<VmRecord>
-  readonly seconds: number
-  /** Aborts when the client goes away. */
-  readonly signal: AbortSignal
 }
-
-/** The edge's own table is a few milliseconds behind the store, and has no bell. */
-const TABLE_POLL_MS = 10
-/** It may also hold on to what it has until an operator says more. */
-const MAX_TABLE_POLL_MS = 500
-/** Below the 120 seconds that the edge by default waits for an answer to begin. */
-const MAX_WAIT_MS = 115_000
 
 /** @throws RoutingError `api_vm_not_ready` when time runs out or the host reports a failure, `api_not_found` */
 export async function waitForVm(context: ApiContext, { vm, seconds, signal }: VmWait): Promise<void> {
-  const timeout = new AbortController()
-  const timer = setTimeout(() => timeout.abort(), Math.min(seconds * 1_000, MAX_WAIT_MS))
-  try {
-    if (await comesTrue(context, vm, AbortSignal.any([signal, timeout.signal]))) return
-    throw notReady(vm, await readStatus(context, vm.record.name))
-  } finally {
-    clearTimeout(timer)
-  }
+  const { name } = vm.record
+  const keys = [VMS.prefix + name, REPORTS.prefix + name, `${ROUTES.prefix}${name}.${context.domain}`]
+  const wait = { keys, seconds, signal, judge: () => judge(context, vm) }
+  if (!(await comesTrue(context, wait))) throw notReady(vm, await readStatus(context, name))
 }
 
-async function comesTrue(context: ApiContext, vm: Stored<VmRecord>, isOver: AbortSignal): Promise<boolean> {
-  for await (const _change of changesOf(context, vm.record.name, isOver)) {
-    let verdict = await judge(context, vm)
-    for (let pollMs = TABLE_POLL_MS; verdict === 'behind' && !isOver.aborted; pollMs *= 2) {
-      await sleep(Math.min(pollMs, MAX_TABLE_POLL_MS), undefined, { signal: isOver }).catch(() => {})
-      verdict = await judge(context, vm)
-    }
-    if (verdict === 'done') return true
-  }
-  return false
+export interface CallWait extends VmWait {
+  readonly call: CallRecord
 }
 
-/** Yields at once, and then at each change of the VM, its report or its row, until the signal aborts. */
-async function* changesOf(
-  { store, domain }: ApiContext,
-  name: string,
-  signal: AbortSignal,
-): AsyncIterable<void> {
-  const keys = [VMS.prefix + name, REPORTS.prefix + name, `${ROUTES.prefix}${name}.${domain}`]
-  do {
-    const { revision, mark } = await store.list(REPORTS.prefix, { limit: 1 })
-    yield
-    for await (const event of store.watch(revision, signal, mark)) {
-      if (event.kind === 'resync') break
-      if (event.changes.some(({ key }) => keys.includes(key))) yield
-    }
-  } while (!signal.aborted)
+/**
+ * Waits until the host is done with the call, for better or worse. `vm.revision` is that of the call.
+ * @throws RoutingError `api_vm_not_ready` when time runs out or the VM was not suspended, `api_not_found`
+ */
+export async function waitForCall(context: ApiContext, { call, vm, ...wait }: CallWait): Promise<void> {
+  const { name } = vm.record
+  const key = CALLS.prefix + name
+  const isDone = async () => (await context.store.get(key))?.value.id !== call.id
+  const isOver = await comesTrue(context, {
+    ...wait,
+    keys: [key],
+    judge: async () => ((await isDone()) ? 'done' : 'waiting'),
+  })
+  if (!isOver) throw notReady(vm, await readStatus(context, name))
+  if ((await findRecord(context.store, VMS, name)) === undefined) throw notFound(VMS, name)
+  if (call.what !== 'suspend') return
+  const { report } = await readStatus(context, name)
+  // One that was suspended, and woken since, has reported that.
+  if (report === undefined || !isUp(report) || report.revision > vm.revision) return
+  const detail = `"${name}" was not suspended: its host "${report.record.host}" reports that it still runs.`
+  throw new RoutingError('api_vm_not_ready', { detail })
 }
 
-/** `behind`: the store has it, and this edge is about to. */
-async function judge(context: ApiContext, wanted: Stored<VmRecord>): Promise<'done' | 'behind' | 'waiting'> {
+async function judge(context: ApiContext, wanted: Stored<VmRecord>): Promise<Verdict> {
   const { name, state } = wanted.record
   if ((await context.store.get(VMS.prefix + name)) === undefined) throw notFound(VMS, name)
   const status = await readStatus(context, name)
   const { report, isReady, isServed } = status
   if (report?.record.state === 'failed' && report.revision > wanted.revision) throw notReady(wanted, status)
-  if (state === 'stopped') return isUp(report) ? 'waiting' : 'done'
+  if (state === 'stopped') return isAtRest(report) ? 'done' : 'waiting'
   if (isReady) return 'done'
-  return isUp(report) && isServed ? 'behind' : 'waiting'
+  return isServed ? 'behind' : 'waiting'
 }
 
 function notReady({ record: { name, state } }: Stored<VmRecord>, status: VmStatus): RoutingError {

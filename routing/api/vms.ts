@@ -2,56 +2,41 @@
 
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { type Static, Type } from 'typebox'
-import { problemOf } from '../../lib/problem.ts'
 import { RoutingError } from '../errors.ts'
 import { VMS } from '../records/record-kinds.ts'
 import type { VmRecord } from '../records/records.ts'
 import { LABEL } from '../records/schema.ts'
-import { planDeletion, planRecord, readHoldings } from '../vms/vm-plans.ts'
+import { planDeletion, planRecord, readBelongings } from '../vms/vm-plans.ts'
 import { may } from './caller.ts'
 import { answerChanged, type Changed } from './changes.ts'
 import type { ApiContext } from './context.ts'
 import { type Answer, answerOnce } from './idempotency.ts'
-import { Places } from './places.ts'
 import { checkMatch, parsePreconditions, toEtag } from './preconditions.ts'
-import { PROBLEM_TYPE, refuseOtherMethods } from './problems.ts'
+import { refuseOtherMethods } from './problems.ts'
 import { getStored, listPage, notFound } from './reads.ts'
-import { listingOf, NOTHING, pageQuery, strict, withProblems } from './schemas.ts'
+import { listingOf, NOTHING, pageQuery, withProblems } from './schemas.ts'
 import { draftVm, POST_VM, PUT_VM, type VmBody } from './vm-bodies.ts'
 import { createVmName } from './vm-names.ts'
 import { VM_VIEW, viewVm } from './vm-view.ts'
 import { type VmWait, waitForVm } from './vm-wait.ts'
 import { getAllowed, type PlannedWrite, writeVm } from './vm-writes.ts'
+import { answerAnyway, inPlace, signalOf, WAIT_QUERY, type Waiting } from './waiting.ts'
 
 const COLLECTION = '/v1/vms'
 const ITEM = '/v1/vms/:vm'
-const MAX_WAIT_SECONDS = 120
 /** Made-up names that were taken: more in a row than chance gives. */
 const MAX_NAMES = 20
 
 const PARAMS = Type.Object({ vm: LABEL })
 const LIST_QUERY = pageQuery({ pool: Type.Optional(LABEL) })
-const WAIT_QUERY = strict({
-  wait: Type.Optional(
-    Type.Integer({
-      minimum: 0,
-      maximum: MAX_WAIT_SECONDS,
-      description: `a whole number of seconds from 0 to ${MAX_WAIT_SECONDS}`,
-    }),
-  ),
-})
-/** Each wait follows the store, and reads from it at each change of its VM. */
-const WAIT_LIMITS = { perEdge: 400, perTenant: 100, what: 'requests with "wait" under way' }
 const WAITS = `With "wait" the answer comes when the URL leads to the running VM (or when it has stopped), or is 504.`
 
 type ByVm = { Params: Static<typeof PARAMS> }
-type Waiting = { Querystring: Static<typeof WAIT_QUERY> }
 type ListVms = { Querystring: Static<typeof LIST_QUERY> }
 type PutVm = ByVm & Waiting & { Body: VmBody }
 type PostVm = Waiting & { Body: Static<typeof POST_VM> }
 
 export function addVms(app: FastifyInstance, context: ApiContext): void {
-  const waits = new Places(WAIT_LIMITS)
   addReads(app, context)
   app.post<PostVm>(
     COLLECTION,
@@ -67,7 +52,7 @@ export function addVms(app: FastifyInstance, context: ApiContext): void {
     (request, reply) =>
       answerOnce(request, reply, context, {
         verb: 'write',
-        make: () => inPlace(waits, request, () => createVm(request, reply, context)),
+        make: () => inPlace(request, context, () => createVm(request, reply, context)),
       }),
   )
   app.put<PutVm>(
@@ -82,7 +67,7 @@ export function addVms(app: FastifyInstance, context: ApiContext): void {
         response: { 200: VM_VIEW, 201: VM_VIEW },
       }),
     },
-    (request, reply) => inPlace(waits, request, () => putVm(request, reply, context)),
+    (request, reply) => inPlace(request, context, () => putVm(request, reply, context)),
   )
   app.delete<ByVm>(
     ITEM,
@@ -139,20 +124,6 @@ async function getVm(
   return reply.header('etag', toEtag(stored.revision)).send(await viewVm(context, stored))
 }
 
-/** Before anything is written. @throws RoutingError `api_rate_limited` */
-async function inPlace<Result>(
-  waits: Places,
-  { caller, query }: FastifyRequest<Waiting>,
-  work: () => Promise<Result>,
-): Promise<Result> {
-  const leave = query.wait === undefined ? undefined : waits.enter(caller)
-  try {
-    return await work()
-  } finally {
-    leave?.()
-  }
-}
-
 async function putVm(request: FastifyRequest<PutVm>, reply: FastifyReply, context: ApiContext) {
   const { params, body, query } = request
   const changed = await writeRecord(request, context, { name: params.vm, body, field: '/vm' })
@@ -161,37 +132,24 @@ async function putVm(request: FastifyRequest<PutVm>, reply: FastifyReply, contex
   return reply.code(status).headers(headers).send(view)
 }
 
-/** Once the VM is there every answer is kept for the Idempotency-Key: a retry must not make another one. */
 async function createVm(
   request: FastifyRequest<PostVm>,
   reply: FastifyReply,
   context: ApiContext,
 ): Promise<Answer> {
-  const { query, id } = request
   const changed = await createUnderFreeName(request, context)
-  try {
-    await waitIfAsked(context, reply, { vm: changed.after, seconds: query.wait })
-  } catch (error) {
-    // The VM may also have been deleted by another meanwhile.
-    const isTold = error instanceof RoutingError && ['api_vm_not_ready', 'api_not_found'].includes(error.code)
-    if (!isTold) throw error
-    const headers = { 'content-type': PROBLEM_TYPE }
-    return { status: error.fault.status, headers, body: problemOf(error, id) }
-  }
-  return answerOf(context, changed)
+  return answerAnyway(request, async () => {
+    await waitIfAsked(context, reply, { vm: changed.after, seconds: request.query.wait })
+    return answerOf(context, changed)
+  })
 }
 
 async function waitIfAsked(
   context: ApiContext,
-  { raw }: FastifyReply,
+  reply: FastifyReply,
   { vm, seconds }: Pick<VmWait, 'vm'> & { readonly seconds: number | undefined },
 ): Promise<void> {
-  if (seconds === undefined) return
-  // Fastify's own signal aborts as soon as the request's body has been read.
-  const isGone = new AbortController()
-  raw.once('close', () => isGone.abort())
-  if (raw.closed || raw.destroyed) isGone.abort()
-  await waitForVm(context, { vm, seconds, signal: isGone.signal })
+  if (seconds !== undefined) await waitForVm(context, { vm, seconds, signal: signalOf(reply) })
 }
 
 async function createUnderFreeName(request: FastifyRequest<PostVm>, context: ApiContext): Promise<WrittenVm> {
@@ -258,7 +216,7 @@ async function deleteVm(request: FastifyRequest<ByVm>, reply: FastifyReply, cont
         // Only who may do everything can tell that nobody needs what cannot be read.
         const isMending = broken !== undefined && may(caller, 'admin', undefined)
         const pool = isMending ? undefined : getAllowed(caller, 'write', parts).record.pool
-        const deletion = planDeletion(parts, await readHoldings(context.store, params.vm))
+        const deletion = planDeletion(parts, await readBelongings(context.store, parts, context.now()))
         const target = { key, current: parts.vm?.revision ?? broken?.revision ?? 0 }
         return { ...deletion.plan, isLast: deletion.isLast, target, pool }
       },

@@ -20,6 +20,7 @@ import {
   VM,
 } from './records.ts'
 import { createRecordParser } from './schema.ts'
+import { CALL, GRAVE, SNAPSHOT } from './vm-affairs.ts'
 
 export interface Kind<Value> {
   /** Every key of the kind starts with it. */
@@ -42,6 +43,11 @@ export const ROUTES = kindOf('route', ROUTE, ({ hostname }) => hostname, checkRo
 export const BINDINGS = kindOf('binding', BINDING, ({ vm, hostname }) => `${vm}/${hostname}`)
 export const DOMAINS = kindOf('domain', DOMAIN, ({ hostname }) => hostname)
 export const GRANTS = kindOf('grant', GRANT, ({ vm, id }) => `${vm}/${id}`)
+export const SNAPSHOTS = kindOf('snapshot', SNAPSHOT, ({ vm, id }) => `${vm}/${id}`)
+export const GRAVES = kindOf('grave', GRAVE, ({ vm, vmCreatedAt, snapshot }) =>
+  snapshot === undefined ? `${vm}/${vmCreatedAt}` : `${vm}/${vmCreatedAt}/${snapshot}`,
+)
+export const CALLS = kindOf('call', CALL, ({ vm }) => vm)
 export const TOKENS = kindOf('token', TOKEN, ({ id }) => id)
 export const KEYS = kindOf('key', KEY, ({ id }) => id)
 export const HOSTS = kindOf('host', HOST, ({ name }) => name)
@@ -124,9 +130,10 @@ function kindOf<Schema extends TObject>(
 }
 
 /** A row leads to a VM's port, or to a bare address. */
-function checkRoute({ vm, port, upstream }: RouteRecord): void {
+function checkRoute({ vm, port, upstream, state }: RouteRecord): void {
   if (vm !== undefined && port === undefined) throw new RecordInvalid('/port', 'It must be there with "vm".')
   if (vm === undefined && port !== undefined) throw new RecordInvalid('/vm', 'It must be there with "port".')
+  if (vm === undefined && state === 'asleep') throw new RecordInvalid('/state', 'Only a VM can be asleep.')
   if (vm === undefined && upstream === undefined) {
     throw new RecordInvalid('/upstream', 'It must be there when there is no "vm".')
   }

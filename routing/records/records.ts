@@ -1,7 +1,7 @@
 /** The records that the store holds and the parsers that refuse anything else; docs/wire.md explains each field. */
 
 import { type Static, Type } from 'typebox'
-import { AMOUNT, COUNT, choiceOf, HOSTNAME, ID, INSTANT, LABEL, PORT, TEXT } from './schema.ts'
+import { AMOUNT, COUNT, choiceOf, HOSTNAME, ID, INSTANT, LABEL, MESSAGE, PORT, TEXT } from './schema.ts'
 
 export const VISIBILITIES = ['public', 'private'] as const
 export const ROLES = ['viewer', 'root'] as const
@@ -31,14 +31,19 @@ const byPort = <Schema extends Parameters<typeof Type.Record>[1]>(schema: Schema
     description: 'an object with ports from 1 to 65535 as names',
   })
 
-/** What a grant lets in: a stable user id, an e-mail address, an e-mail domain, a token's id or a share link's id. */
+/**
+ * What a grant lets in: a stable user id, an e-mail address, an e-mail domain, a token's id, a share link's id, or a VM,
+ * which then may connect over the network of their host.
+ */
 export const GRANTEE = Type.Object(
   {
-    kind: choiceOf(['user', 'email', 'domain', 'token', 'link']),
+    kind: choiceOf(['user', 'email', 'domain', 'token', 'link', 'vm']),
     value: Type.String({ minLength: 1, maxLength: 254, description: 'a text of 1–254 characters' }),
   },
   { description: 'whom the grant lets in: {"kind", "value"}' },
 )
+
+const USER = Type.String({ minLength: 1, maxLength: 254, description: 'a text of 1–254 characters' })
 
 /** A grant as a route row carries it: only those that count for the row's port. */
 const ROW_GRANT = Type.Object({
@@ -58,11 +63,27 @@ export const POOL = Type.Object({
   }),
   memoryBytes: COUNT,
   diskBytes: COUNT,
+  /** Of its VMs' disks together, each way; no limit when absent. */
+  ioBytesPerSecond: Type.Optional(
+    Type.Integer({
+      minimum: 65_536,
+      maximum: Number.MAX_SAFE_INTEGER,
+      description: 'a whole number of bytes from 65536 up',
+    }),
+  ),
+  /** The user whose SSH keys open every VM of the pool. */
+  owner: Type.Optional(USER),
   host: Type.Optional(LABEL),
   createdAt: INSTANT,
 })
 
 export const VM_PORT = Type.Object({ visibility: choiceOf(VISIBILITIES) }, { description: '{"visibility"}' })
+
+/** What a VM's disk was made from: another VM as it was, or one of its snapshots. */
+export const VM_SOURCE = Type.Object(
+  { vm: LABEL, createdAt: INSTANT, snapshot: Type.Optional(ID) },
+  { description: 'a VM and, if it is not to be its present, a snapshot of it: {"vm", "snapshot"}' },
+)
 
 export const VM = Type.Object({
   name: LABEL,
@@ -72,18 +93,61 @@ export const VM = Type.Object({
   port: Type.Optional(PORT),
   ports: byPort(VM_PORT),
   comment: Type.Optional(TEXT),
+  cpus: Type.Optional(Type.Integer({ minimum: 1, maximum: 64, description: 'a whole number from 1 to 64' })),
+  memoryBytes: Type.Optional(
+    Type.Integer({
+      minimum: 67_108_864,
+      maximum: Number.MAX_SAFE_INTEGER,
+      description: 'a whole number of bytes from 67108864 (64 MiB) up',
+    }),
+  ),
+  /** What the guest sees; of the pool's disk only what is written is taken. */
+  diskBytes: Type.Optional(
+    Type.Integer({
+      minimum: 67_108_864,
+      maximum: 17_592_186_044_416,
+      description: 'a whole number of bytes from 67108864 (64 MiB) to 17592186044416 (16 TiB)',
+    }),
+  ),
+  /** Its share of the pool's CPU beside the others'; 100 when absent. */
+  weight: Type.Optional(
+    Type.Integer({ minimum: 1, maximum: 10_000, description: 'a whole number from 1 to 10000' }),
+  ),
+  /** Whether it may open connections to the outside; `open` when absent. */
+  egress: Type.Optional(choiceOf(['open', 'none'])),
+  /** Idle for so long, it is suspended; never when absent. */
+  suspendAfterSeconds: Type.Optional(
+    Type.Integer({
+      minimum: 5,
+      maximum: 31_536_000,
+      description: 'a whole number of seconds from 5 to 31536000',
+    }),
+  ),
+  source: Type.Optional(VM_SOURCE),
+  /** The last restore that was asked for: a new id is a new one. */
+  restore: Type.Optional(
+    Type.Object({ id: ID, snapshot: ID }, { description: 'a restore: {"id", "snapshot"}' }),
+  ),
   createdAt: INSTANT,
 })
 
 export const REPORT = Type.Object({
   name: LABEL,
   host: LABEL,
-  state: choiceOf(['running', 'stopped', 'failed']),
-  message: Type.Optional(
-    Type.String({ maxLength: 1_000, description: 'a text of at most 1,000 characters' }),
-  ),
+  /** `asleep`: its memory is on disk, and a call wakes it. */
+  state: choiceOf(['running', 'stopped', 'failed', 'asleep']),
+  message: Type.Optional(MESSAGE),
   generation: COUNT,
   ports: byPort(ADDRESS),
+  /** The port that its image names as its own. */
+  defaultPort: Type.Optional(PORT),
+  /** Its SSH host key. */
+  hostKey: Type.Optional(
+    Type.String({
+      pattern: '^ssh-ed25519 [A-Za-z0-9+/]{68}$',
+      description: 'an SSH host key, as "ssh-ed25519 AAAA…"',
+    }),
+  ),
 })
 
 export const ROUTE = Type.Object({
@@ -93,7 +157,8 @@ export const ROUTE = Type.Object({
   port: Type.Optional(PORT),
   pool: Type.Optional(LABEL),
   upstream: Type.Optional(ADDRESS),
-  state: choiceOf(['running', 'stopped']),
+  /** `asleep` has no upstream: a call wakes the VM. */
+  state: choiceOf(['running', 'stopped', 'asleep']),
   generation: COUNT,
   grants: Type.Optional(Type.Array(ROW_GRANT, { maxItems: 1_000, description: 'a list of grants' })),
 })
@@ -154,12 +219,14 @@ export const TOKEN = Type.Object({
 export const KEY = Type.Object({
   /** The SHA-256 fingerprint of the key, base64url without padding. */
   id: ID,
-  user: Type.String({ minLength: 1, maxLength: 254, description: 'a text of 1–254 characters' }),
+  user: USER,
   type: choiceOf(['ssh-ed25519', 'ecdsa-sha2-nistp256', 'ecdsa-sha2-nistp384', 'ecdsa-sha2-nistp521']),
   publicKey: Type.String({ pattern: '^[A-Za-z0-9+/]{40,400}={0,2}$', description: 'a public key in base64' }),
   label: TEXT,
   createdAt: INSTANT,
 })
+
+const WORD = Type.String({ pattern: '^[a-z][a-z0-9-]{0,31}$', description: 'a word in lower case' })
 
 export const HOST = Type.Object({
   name: LABEL,
@@ -167,6 +234,10 @@ export const HOST = Type.Object({
   memoryBytes: COUNT,
   diskBytes: COUNT,
   images: Type.Array(VM.properties.image, { maxItems: 1_000, description: 'a list of image names' }),
+  /** What runs its VMs: `process`, `qemu`. */
+  vmm: Type.Optional(WORD),
+  /** How its VMs reach the network: `user`, `tap`, `none`. */
+  network: Type.Optional(WORD),
   version: TEXT,
   startedAt: INSTANT,
 })

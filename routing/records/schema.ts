@@ -207,3 +207,8 @@ export const ID = Type.String({
   description: 'an id of 1–64 of A-Z a-z 0-9 _ -',
 })
 export const TEXT = Type.String({ maxLength: 200, description: 'a text of at most 200 characters' })
+/** Of a host, about a VM. */
+export const MESSAGE = Type.String({
+  maxLength: 1_000,
+  description: 'a text of at most 1,000 characters',
+})

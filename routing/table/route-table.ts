@@ -15,6 +15,8 @@ export type Route = RouteRecord
 export interface RouteTable {
   /** The row of a canonical host name: frozen, and the same object until its record changes or it was long unused. */
   find(hostname: string): Route | undefined
+  /** Calls `ring` whenever that row may have changed, in the turn of the change. Returns what ends it. */
+  onRow(hostname: string, ring: () => void): () => void
   readonly size: number
   /** The store's revision up to which the table is complete; it goes back only with another store. */
   readonly revision: number
@@ -138,6 +140,10 @@ class FollowedTable implements RouteTable, AsyncDisposable {
 
   find(hostname: string): Route | undefined {
     return this.#copy.rows.find(hostname)
+  }
+
+  onRow(hostname: string, ring: () => void): () => void {
+    return this.#copy.bell.onRow(hostname, ring)
   }
 
   get size(): number {

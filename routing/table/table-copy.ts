@@ -5,12 +5,14 @@ import type { Copy, CopyLoad } from '../feed/feed-load.ts'
 import { ROUTES } from '../records/record-kinds.ts'
 import type { Change } from '../store/store.ts'
 import { PackedRows } from './packed-rows.ts'
+import { RowBell } from './row-bell.ts'
 import { parseRowJson } from './row-json.ts'
 import type { RowsRebuild } from './rows-rebuild.ts'
 import type { SnapshotRow } from './table-snapshot.ts'
 
 export class TableCopy implements Copy, AsyncDisposable {
   readonly rows = new PackedRows()
+  readonly bell = new RowBell()
   #changes = 0
   #isDisposed = false
   #tidying: Promise<void> = Promise.resolve()
@@ -28,6 +30,7 @@ export class TableCopy implements Copy, AsyncDisposable {
   apply(change: Change): void {
     this.#changes += 1
     applyTo(this.rows, change)
+    if (this.bell.isAwaited) this.bell.ring(toHostname(change.key))
   }
 
   startLoad(): CopyLoad {
@@ -38,6 +41,7 @@ export class TableCopy implements Copy, AsyncDisposable {
       finish: () => {
         rebuild.finish()
         this.#changes += 1
+        this.bell.ringAll()
         this.#tidying = this.#tidying.then(() => this.#tidy())
       },
     }

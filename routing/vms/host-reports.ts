@@ -9,12 +9,16 @@ import type { VmParts } from './vm-parts.ts'
 type Tables = Pick<Store, 'get' | 'list' | 'commit'>
 
 /** A report as the host makes it; its generation follows from who reported last. */
-export type HostReport = Omit<ReportRecord, 'generation'>
+export interface HostReport extends Omit<ReportRecord, 'generation'> {
+  /** When the VM was made of which it is; whichever has the name now when absent. */
+  readonly createdAt?: string
+}
 
 /**
  * Writes the report together with the rows that follow from it. A host that reports a VM for the first time since
- * another one did takes the next generation. A VM that was deleted leaves nothing behind; one that another host
- * reports, and whose pool is not placed on this one, is left alone. A report that cannot be read is replaced.
+ * another one did takes the next generation. A VM that was deleted leaves nothing behind, nor does it speak for a later
+ * one of its name; one that another host reports, and whose pool is not placed on this one, is left alone. A report that
+ * cannot be read is replaced.
  * @throws RoutingError, `api_record_broken` above all: a VM that cannot be read
  */
 export async function putHostReport(store: Tables, report: HostReport): Promise<void> {
@@ -34,16 +38,26 @@ export async function putHostReport(store: Tables, report: HostReport): Promise<
 async function findNext(
   store: Tables,
   { vm, report: last }: VmParts,
-  report: HostReport,
+  { createdAt, ...report }: HostReport,
 ): Promise<Stored<ReportRecord> | undefined> {
   if (vm === undefined) return undefined
+  if (createdAt !== undefined && createdAt !== vm.record.createdAt) return last
   const isOurs = last?.record.host === report.host
   if (!isOurs && !(await isPlacedOn(store, vm.record.pool, report.host))) return last
   const generation = isOurs ? last.record.generation : (last?.record.generation ?? 0) + 1
-  // Where the bare name leads must not change because the VM is down.
-  const ports = report.state === 'running' ? report.ports : (last?.record.ports ?? {})
-  const record = REPORTS.parse({ ...report, ports, generation })
+  const record = REPORTS.parse({ ...report, ...factsOf(report, last?.record), generation })
   return { key: REPORTS.keyOf(record), record, revision: 0 }
+}
+
+/** Where the bare name leads, and who the guest is, must not change because the VM is down. */
+function factsOf(report: HostReport, last: ReportRecord | undefined) {
+  if (report.state === 'running') return {}
+  const { ports = {}, defaultPort = report.defaultPort, hostKey = report.hostKey } = last ?? {}
+  return {
+    ports,
+    ...(defaultPort !== undefined && { defaultPort }),
+    ...(hostKey !== undefined && { hostKey }),
+  }
 }
 
 async function isPlacedOn(store: Tables, pool: string, host: string): Promise<boolean> {

@@ -74,9 +74,13 @@ async function readOnce(store: Pick<Store, 'get' | 'list'>, name: string): Promi
   }
 }
 
-/** The port that the VM's bare name leads to: its own choice, else 80, else the smallest that its host reports. */
-export function defaultPortOf(vm: VmRecord | undefined, report: ReportRecord | undefined): number {
+/** The port that the VM's bare name leads to: its own choice, else its image's, else 80, else the smallest that is open. */
+export function defaultPortOf(
+  vm: Pick<VmRecord, 'port'> | undefined,
+  report: Pick<ReportRecord, 'defaultPort' | 'ports'> | undefined,
+): number {
   if (vm?.port !== undefined) return vm.port
+  if (report?.defaultPort !== undefined) return report.defaultPort
   const ports = Object.keys(report?.ports ?? {}).map(Number)
   return ports.length === 0 || ports.includes(WEB_PORT) ? WEB_PORT : Math.min(...ports)
 }
@@ -89,10 +93,11 @@ export function joinRow(
   if (vm === undefined) return undefined
   const defaultPort = defaultPortOf(vm.record, report?.record)
   const port = ownPort ?? defaultPort
-  const { state = 'stopped', generation = 0, ports = {} } = report?.record ?? {}
+  const { generation = 0, ports = {} } = report?.record ?? {}
+  const state = rowStateOf(vm.record, report?.record)
   const upstream = state === 'running' ? ports[String(port)] : undefined
   const counting = grants
-    .filter(({ record }) => (record.ports ?? [defaultPort]).includes(port))
+    .filter(({ record }) => record.to.kind !== 'vm' && (record.ports ?? [defaultPort]).includes(port))
     .map(toRowGrant)
     .sort((one, other) => (one.id < other.id ? -1 : 1))
   return ROUTES.parse({
@@ -102,10 +107,16 @@ export function joinRow(
     port,
     pool: vm.record.pool,
     ...(upstream && { upstream }),
-    state: state === 'running' ? 'running' : 'stopped',
+    state,
     generation,
     ...(counting.length > 0 && { grants: counting }),
   })
+}
+
+/** One that is asleep and is to be stopped is not woken any more. */
+function rowStateOf(vm: VmRecord, report: ReportRecord | undefined): RouteRecord['state'] {
+  if (report?.state === 'asleep' && vm.state === 'running') return 'asleep'
+  return report?.state === 'running' ? 'running' : 'stopped'
 }
 
 function toRowGrant({ record: { id, to, role, expiresAt } }: Stored<GrantRecord>) {

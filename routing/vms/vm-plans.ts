@@ -1,9 +1,10 @@
 /** Plans of changes of a whole VM: its record with the host names that follow from it, and its end. */
 
 import { type Edit, toEdit } from '../records/edits.ts'
-import { BINDINGS, DOMAINS, type Stored, VMS } from '../records/record-kinds.ts'
+import { BINDINGS, CALLS, DOMAINS, SNAPSHOTS, type Stored, VMS } from '../records/record-kinds.ts'
 import type { BindingRecord, VmRecord } from '../records/records.ts'
 import type { Store, StoredDocument } from '../store/store.ts'
+import { planGrave } from './graves.ts'
 import { impliedBindings } from './platform.ts'
 import type { VmPlan } from './vm-changes.ts'
 import type { VmParts } from './vm-parts.ts'
@@ -64,10 +65,7 @@ export interface Holding {
   readonly domain: StoredDocument | undefined
 }
 
-export async function readHoldings(
-  store: Pick<Store, 'get' | 'list'>,
-  vm: string,
-): Promise<readonly Holding[]> {
+async function readHoldings(store: Pick<Store, 'get' | 'list'>, vm: string): Promise<readonly Holding[]> {
   const prefix = `${CLAIM_PREFIX}${vm}/`
   const holdings: Holding[] = []
   for (let after: string | undefined = ''; after !== undefined; ) {
@@ -81,6 +79,45 @@ export async function readHoldings(
   return holdings
 }
 
+/** What belongs to a VM besides its parts, and goes with it. */
+export interface Belongings {
+  readonly holdings: readonly Holding[]
+  readonly snapshots: readonly StoredDocument[]
+  /** Written with the VM's end: what its host has to do about that, and the call that is pending, or that there is none. */
+  readonly last: readonly Edit[]
+}
+
+export async function readBelongings(
+  store: Pick<Store, 'get' | 'list'>,
+  parts: VmParts,
+  now: Date,
+): Promise<Belongings> {
+  const call = CALLS.prefix + parts.name
+  const [holdings, snapshots, pending, grave] = await Promise.all([
+    readHoldings(store, parts.name),
+    listAll(store, `${SNAPSHOTS.prefix}${parts.name}/`),
+    store.get(call),
+    planGrave(store, { parts, now }),
+  ])
+  const noCall = {
+    key: call,
+    before: pending,
+    after: undefined,
+    ...(pending && { isDerived: true as const }),
+  }
+  return { holdings, snapshots, last: [...grave, noCall] }
+}
+
+async function listAll(store: Pick<Store, 'list'>, prefix: string): Promise<readonly StoredDocument[]> {
+  const documents: StoredDocument[] = []
+  for (let after: string | undefined = ''; after !== undefined; ) {
+    const page = await store.list(prefix, { after })
+    documents.push(...page.documents)
+    after = page.next
+  }
+  return documents
+}
+
 export interface Deletion {
   readonly plan: VmPlan
   /** False while the VM has more than one commit deletes. */
@@ -88,7 +125,7 @@ export interface Deletion {
 }
 
 /** Deletes as much as one commit can, rows first; the VM's record goes with the last of it. */
-export function planDeletion(parts: VmParts, holdings: readonly Holding[]): Deletion {
+export function planDeletion(parts: VmParts, { holdings, snapshots, last }: Belongings): Deletion {
   const steps: readonly Step[] = [
     ...parts.bindings.map((stored) => ({ edits: [toDerived(toDeletion(stored))], writes: 2 })),
     ...holdings.map(({ claim, domain }) => ({
@@ -97,6 +134,7 @@ export function planDeletion(parts: VmParts, holdings: readonly Holding[]): Dele
     })),
     ...parts.grants.map((stored) => ({ edits: [toDeletion(stored)], writes: 2 })),
     ...[...parts.broken.values()].map((document) => ({ edits: [toRawDeletion(document)], writes: 2 })),
+    ...snapshots.map((document) => ({ edits: [toDerived(toRawDeletion(document))], writes: 1 })),
   ]
   const taken = takeSome(steps)
   const edits = taken.flatMap((step) => step.edits)
@@ -104,7 +142,7 @@ export function planDeletion(parts: VmParts, holdings: readonly Holding[]): Dele
   if (taken.length === steps.length) {
     const own = [...(vm ? [toDeletion(vm)] : []), ...(report ? [toDerived(toDeletion(report))] : [])]
     const after = { vm: undefined, report: undefined, grants: [], bindings: [] }
-    return { plan: { edits: [...own, ...edits], after }, isLast: true }
+    return { plan: { edits: [...own, ...edits, ...last], after }, isLast: true }
   }
   const gone = new Set(edits.map(({ key }) => key))
   const bindings = parts.bindings.filter(({ key }) => !gone.has(key))

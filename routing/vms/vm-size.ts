@@ -51,6 +51,8 @@ function sizeOf({ grants, bindings }: Sized): Size {
   let ofDefault = 0
   let ofAll = 0
   for (const { record } of grants) {
+    // No row carries it.
+    if (record.to.kind === 'vm') continue
     const bytes = bytesOf(record)
     ofAll += bytes
     if (record.ports === undefined) ofDefault += bytes

@@ -21,10 +21,16 @@ t.test('a VM goes with everything that is its own, and with nothing else', async
   await call('PUT', '/v1/domains/later.example', { body: { vm: 'a' } })
   await call('PUT', `${VM}/grants/g`, { body: { to: { kind: 'user', value: 'u' }, role: 'root' } })
   await store.put('grant/a/broken', { id: 'broken' })
+  await call('POST', `${VM}/snapshots`, { body: {} })
+  await call('POST', `${VM}/restart`)
+  const vmCreatedAt = (await store.get('vm/a'))?.value.createdAt
   t.equal((await call('DELETE', VM)).status, 204)
+  t.match(await documentsOf({ store }, 'grave/'), {
+    [`a/${vmCreatedAt}`]: { vm: 'a', vmCreatedAt, pool: 'default', host: 'host-1', deletedAt: String },
+  })
   const left = (await store.list('')).documents.map(({ key }) => key)
   t.same(
-    left.filter((key) => !/^(audit|pool|inside|token|bootstrap|idempotency)\//.test(key)),
+    left.filter((key) => !/^(audit|pool|inside|token|bootstrap|idempotency|grave)\//.test(key)),
     ['binding/ab/ab.example.test', 'join/ab', 'route/ab.example.test', 'vm/ab'],
   )
   const gone = (await audited()).filter((line) => line.startsWith('delete'))

@@ -2,12 +2,15 @@
 
 import t from 'tap'
 import {
+  CALLS,
   findRecord,
   GRANTS,
+  GRAVES,
   listRecords,
   POOLS,
   REPORTS,
   ROUTES,
+  SNAPSHOTS,
   VMS,
 } from '../../../routing/records/record-kinds.ts'
 import { startMemoryStore } from '../../../routing/store/memory-store.ts'
@@ -134,4 +137,59 @@ t.test('lists what can be read and names what cannot', async (t) => {
   t.strictSame(listed, [{ key: 'grant/hello/a', record: whole, revision: 1 }])
   t.equal(await findRecord(store, GRANTS, 'hello/x'), undefined)
   await t.rejects(findRecord(store, GRANTS, 'hello/b'), { code: 'api_record_broken' })
+})
+
+t.test('what belongs to a VM has a key of its own, and names the field that is wrong', (t) => {
+  const snapshot = {
+    ...{ id: 's1', vm: 'a', vmCreatedAt: NOW, pool: 'p', kind: 'made', state: 'wanted', createdAt: NOW },
+  }
+  const grave = { vm: 'a', vmCreatedAt: NOW, pool: 'p', host: 'h', deletedAt: NOW }
+  const call = { vm: 'a', what: 'wake', id: 'c', at: NOW }
+  const good: readonly [parse: (value: unknown, key: string) => unknown, key: string, record: object][] = [
+    [SNAPSHOTS.parse, 'snapshot/a/s1', snapshot],
+    [GRAVES.parse, `grave/a/${NOW}`, grave],
+    [GRAVES.parse, `grave/a/${NOW}/s1`, { ...grave, snapshot: 's1' }],
+    [CALLS.parse, 'call/a', call],
+  ]
+  for (const [parse, key, record] of good) {
+    t.strictSame(parse(record, key), record)
+    t.throws(() => parse(record, `${key}x`), { code: 'api_record_invalid', field: '' }, key)
+  }
+  t.throws(() => SNAPSHOTS.parse({ ...snapshot, state: 'done' }), {
+    code: 'api_record_invalid',
+    field: '/state',
+  })
+  t.throws(() => GRAVES.parse({ ...grave, host: undefined }), { code: 'api_record_invalid', field: '/host' })
+  t.throws(() => CALLS.parse({ ...call, what: 'dance' }), { code: 'api_record_invalid', field: '/what' })
+  t.end()
+})
+
+t.test('takes of a VM and of its report what has a size or a form, within bounds', (t) => {
+  const good = { ...VM, cpus: 64, memoryBytes: 2 ** 26, diskBytes: 2 ** 44, weight: 1, egress: 'none' }
+  const source = { vm: 'a', createdAt: NOW, snapshot: 's' }
+  const whole = { ...good, suspendAfterSeconds: 5, source, restore: { id: 'r', snapshot: 's' } }
+  t.strictSame(VMS.parse(whole), whole)
+  for (const [field, more] of [
+    ['/cpus', { cpus: 65 }],
+    ['/memoryBytes', { memoryBytes: 2 ** 26 - 1 }],
+    ['/diskBytes', { diskBytes: 2 ** 44 + 1 }],
+    ['/weight', { weight: 0 }],
+    ['/egress', { egress: 'half' }],
+    ['/suspendAfterSeconds', { suspendAfterSeconds: 4 }],
+    ['/source/createdAt', { source: { vm: 'a' } }],
+    ['/restore/id', { restore: { snapshot: 's' } }],
+  ] as const) {
+    t.throws(() => VMS.parse({ ...whole, ...more }), { code: 'api_record_invalid', field }, field)
+  }
+  const hostKey = `ssh-ed25519 ${'A'.repeat(68)}`
+  const report = { ...REPORT, state: 'asleep', defaultPort: 80, hostKey }
+  t.strictSame(REPORTS.parse(report), report)
+  for (const key of [`${hostKey}\n`, `${hostKey} me`, 'ssh-rsa AAAA', '']) {
+    t.throws(
+      () => REPORTS.parse({ ...report, hostKey: key }),
+      { code: 'api_record_invalid', field: '/hostKey' },
+      key,
+    )
+  }
+  t.end()
 })

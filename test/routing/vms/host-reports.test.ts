@@ -118,3 +118,21 @@ t.test('two hosts that report at once end with the one that the pool is placed o
     await store.delete('report/hello')
   }
 })
+
+t.test('keeps the ports, the default port and the host key of a VM that is asleep', async (t) => {
+  const store = await storeFor(t)
+  const { value = {} } = (await store.get('vm/hello')) ?? {}
+  const { port: _, ...unpinned } = value
+  await store.put('vm/hello', unpinned)
+  const hostKey = `ssh-ed25519 ${'A'.repeat(68)}`
+  const facts = { defaultPort: 8_000, hostKey }
+  await putHostReport(store, { ...RUNNING, ports: { ...PORTS, 80: PORTS[8_000] }, ...facts })
+  t.match((await store.get('route/hello.localhost'))?.value, { port: 8_000, state: 'running' })
+  await putHostReport(store, { ...STOPPED, state: 'asleep' })
+  t.match(await reportOf(store), { state: 'asleep', ports: PORTS, ...facts })
+  const row = (await store.get('route/hello.localhost'))?.value
+  t.match(row, { port: 8_000, state: 'asleep' })
+  t.notOk(row?.upstream, 'nobody dials it')
+  await putHostReport(store, RUNNING)
+  t.equal((await reportOf(store))?.hostKey, undefined, 'one that runs says all that is true of it')
+})

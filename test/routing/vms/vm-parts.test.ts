@@ -12,7 +12,8 @@ const BARE = { vm: 'a', hostname: 'a.example.test' }
 
 t.test('the default port is what the VM chose, else 80, else the smallest that is open', (t) => {
   const cases: [VmRecord | undefined, ReportRecord | undefined, number][] = [
-    [vmOf('a', { port: 3_000 }), reportOf('a', [80, 22]), 3_000],
+    [vmOf('a', { port: 3_000 }), reportOf('a', [80, 22], { defaultPort: 22 }), 3_000],
+    [vmOf('a'), reportOf('a', [80, 22], { defaultPort: 9_000 }), 9_000],
     [vmOf('a'), reportOf('a', [22, 8_000, 80]), 80],
     [vmOf('a'), reportOf('a', [8_000, 443]), 443],
     [vmOf('a', { ports: { '8000': { visibility: 'public' } } }), reportOf('a', []), 80],
@@ -32,6 +33,7 @@ t.test('a row has the address, visibility and grants of its own port', (t) => {
       grantOf('a', 'of-8000', { ports: [8_000], role: 'root', expiresAt: '2999-01-01T00:00:00Z' }),
       grantOf('a', 'of-both', { ports: [80, 8_000] }),
       grantOf('a', 'of-none', { ports: [9_000] }),
+      grantOf('a', 'of-a-vm', { to: { kind: 'vm', value: 'b' }, ports: [80, 8_000] }),
     ].map((grant) => storedOf<GrantRecord>(GRANTS, grant)),
   }
   const shared = { vm: 'a', pool: 'web', state: 'running', generation: 7 }
@@ -70,6 +72,11 @@ t.test('a VM that does not run has rows without an address, and none when it is 
       upstream: undefined,
     })
   }
+  const report = storedOf(REPORTS, reportOf('a', [80], { state: 'asleep' }))
+  const asleep = { state: 'asleep', port: 80, generation: 1, upstream: undefined }
+  t.match(joinRow(BARE, { vm, report, grants: [] }), asleep)
+  const unwanted = storedOf(VMS, vmOf('a', { state: 'stopped' }))
+  t.match(joinRow(BARE, { vm: unwanted, report, grants: [] }), { ...asleep, state: 'stopped' })
   t.match(joinRow(BARE, { vm, report: undefined, grants: [] }), { state: 'stopped', generation: 0, port: 80 })
   t.equal(joinRow(BARE, { vm: undefined, report: undefined, grants: [] }), undefined)
   t.end()

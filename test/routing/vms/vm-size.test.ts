@@ -60,3 +60,13 @@ t.test('a grant counts in the rows of its ports, and where the default port may 
   t.throws(() => checkSize(nothing, { bindings: bare, grants }, '/x'), refusal(/16384/))
   t.end()
 })
+
+t.test('grants to VMs are in no row and count for none', (t) => {
+  const { bindings, grants } = sized({ names: 1, grants: 100 })
+  const peers = grants.map((stored, at) => ({
+    ...stored,
+    record: { ...stored.record, to: { kind: 'vm' as const, value: `vm-${at}` } },
+  }))
+  t.doesNotThrow(() => checkSize(sized({ names: 1, grants: 0 }), { bindings, grants: peers }, '/x'))
+  t.end()
+})
