@@ -20,6 +20,7 @@ export function loadConfig(source: Environment) {
     hostName: env.checked('LANDFALL_HOST_NAME', 'local', 'one DNS label in lower case', isLabel),
     store: readStore(env),
     api: readApi(env),
+    vms: readVms(env),
     logLevel: env.choice('LANDFALL_LOG_LEVEL', 'info', ['debug', 'info', 'warn', 'error', 'silent']),
     listen: readListen(env),
     limits: readLimits(env),
@@ -59,6 +60,31 @@ function readApi(env: EnvReader) {
   }
 }
 
+function readVms(env: EnvReader) {
+  return {
+    vmm: env.choice('LANDFALL_VMM', 'auto', ['auto', 'qemu', 'process']),
+    accel: env.choice('LANDFALL_ACCEL', 'auto', ['auto', 'kvm', 'tcg']),
+    network: env.choice('LANDFALL_NETWORK', 'auto', ['auto', 'tap', 'user']),
+    guestNetwork: env.checked(
+      'LANDFALL_GUEST_NETWORK',
+      '10.97.0.0/16',
+      'an IPv4 range as 10.97.0.0/16',
+      isGuestNetwork,
+    ),
+    allowedNetworks: env.list('LANDFALL_EGRESS_NETWORKS', 'IPv4 ranges', isRange),
+    edgeNetworks: env.list('LANDFALL_EDGE_NETWORKS', 'IPv4 ranges', isRange),
+    userEgress: env.choice('LANDFALL_USER_EGRESS', 'off', ['off', 'on']),
+    nameServer: env.checked(
+      'LANDFALL_NAME_SERVER',
+      '',
+      'an IPv4 address',
+      (text) => text === '' || isIP(text) === 4,
+    ),
+    cgroup: env.checked('LANDFALL_CGROUP', 'landfall', 'a path below the cgroup mounts, or none', isCgroup),
+    diskGraceSeconds: env.int('LANDFALL_DISK_GRACE_S', 86_400, { max: 31_536_000 }),
+  }
+}
+
 function readListen(env: EnvReader) {
   return {
     host: env.checked('LANDFALL_LISTEN', '127.0.0.1', 'an IP address', isAddress),
@@ -83,6 +109,7 @@ function readLimits(env: EnvReader) {
     streams: env.int('LANDFALL_MAX_STREAMS', 100, { min: 1, max: 10_000 }),
     connectionsPerClient: env.int('LANDFALL_MAX_CONNECTIONS_PER_CLIENT', 1_000, { min: 1 }),
     bodyBytesPerSecond: env.int('LANDFALL_MIN_BODY_RATE', 100),
+    tunnelPorts: readPorts(env),
     upstreamConnections: env.int('LANDFALL_MAX_UPSTREAM_CONNECTIONS', 10_000, { min: 1 }),
   }
 }
@@ -96,8 +123,17 @@ function readTimes(env: EnvReader) {
     firstByteMs: env.int('LANDFALL_FIRST_BYTE_TIMEOUT_MS', 120_000, { min: 10, max: DAY_MS }),
     idleMs: env.int('LANDFALL_IDLE_TIMEOUT_MS', 300_000, { min: 10, max: DAY_MS }),
     tunnelIdleMs: env.int('LANDFALL_TUNNEL_IDLE_TIMEOUT_MS', 3_600_000, { min: 10, max: DAY_MS }),
+    wakeMs: env.int('LANDFALL_WAKE_TIMEOUT_MS', 30_000, { min: 100, max: 600_000 }),
     drainMs: env.int('LANDFALL_DRAIN_TIMEOUT_MS', 10_000, { max: DAY_MS }),
   }
+}
+
+/** Whoever may reach the port at all reaches it as bare bytes. */
+function readPorts(env: EnvReader): ReadonlySet<number> {
+  const text = env.checked('LANDFALL_TUNNEL_PORTS', '22', 'ports, as 22,5432', (text) =>
+    text.split(',').every((port) => /^[1-9]\d{0,4}$/.test(port) && Number(port) <= 65_535),
+  )
+  return new Set(text.split(',').map(Number))
 }
 
 function isHostname(text: string): boolean {
@@ -110,6 +146,15 @@ function isLabel(text: string): boolean {
 
 function isPrefix(text: string): boolean {
   return /^[A-Za-z0-9:._-]{1,64}$/.test(text)
+}
+
+function isCgroup(text: string): boolean {
+  return /^[A-Za-z0-9_.-]+(\/[A-Za-z0-9_.-]+)*$/.test(text) && !text.split('/').includes('..')
+}
+
+/** With room for some guests. */
+function isGuestNetwork(text: string): boolean {
+  return /^\d+\.\d+\.\d+\.\d+\/(8|9|1\d|2[0-8])$/.test(text) && isRange(text)
 }
 
 function isAddress(text: string): boolean {

@@ -14,11 +14,13 @@ if (rest.length === 0 && SERVERS.includes(command)) {
   const interrupt = new AbortController()
   process.once('SIGINT', () => interrupt.abort())
   const { env, stdin, stdout, stderr } = process
+  const images = command === 'image' ? (await import('./images.ts')).createImageTools(env) : undefined
   process.exitCode = await runCli(process.argv.slice(2), {
     env,
     stdin,
     stdout,
     stderr,
     signal: interrupt.signal,
+    ...(images && { images }),
   })
 }

@@ -7,7 +7,8 @@ import { join, resolve } from 'node:path'
 import { destination, pino } from 'pino'
 import { type Config, loadConfig } from './config.ts'
 import { type Edge, startEdge } from './edge.ts'
-import { startHost } from './host.ts'
+import { type Host, type HostDeps, startHost } from './host.ts'
+import { prepareDevelopment } from './images.ts'
 import { SettingsError } from './lib/env-reader.ts'
 import { LandfallError } from './lib/errors.ts'
 import { openStore } from './routing/store/open-store.ts'
@@ -39,7 +40,7 @@ export async function serve(server: Server): Promise<void> {
     const log = pino({ level: config.logLevel, base: null, timestamp }, logDestination)
     await using started = new AsyncDisposableStack()
     const store = started.use(await openStore(config.store, { dataFolder: config.dataFolder, log }))
-    const host = server === 'edge' ? undefined : started.use(await startHost(config, { store, log }))
+    const host = server === 'edge' ? undefined : started.use(await openHost(server, config, { store, log }))
     if (server === 'host') sayHostReady(config)
     else
       await sayReady(
@@ -60,6 +61,14 @@ export async function serve(server: Server): Promise<void> {
     process.exitCode = 1
     process.stderr.write(`landfall: ${explain(error)}\n`)
   }
+}
+
+/** Development builds its guest at the first start, and ends its VMs with itself. */
+async function openHost(server: Server, config: Config, deps: HostDeps): Promise<Host> {
+  if (server === 'host') return startHost(config, deps)
+  const say = (line: string) => void process.stderr.write(`${line}\n`)
+  const place = { vmm: config.vms.vmm, folder: config.dataFolder, env: process.env }
+  return startHost(config, deps, { vmm: await prepareDevelopment(place, say), isLast: true })
 }
 
 /** Seconds, as in the access log. */

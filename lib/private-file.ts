@@ -3,6 +3,7 @@
 import { randomBytes } from 'node:crypto'
 import { link, mkdir, open, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
+import { codeOf } from './node-error.ts'
 
 const OWNER_ONLY = 0o600
 const OWNER_ONLY_FOLDER = 0o700
@@ -21,7 +22,7 @@ export async function createPrivateFile(path: string, text: string): Promise<voi
     await link(draft, path)
     await syncFolder(folder)
   } catch (error) {
-    if (!isExisting(error)) throw error
+    if (codeOf(error) !== 'EEXIST') throw error
   } finally {
     await rm(draft, { force: true })
   }
@@ -37,8 +38,4 @@ async function writeDurably(path: string, text: string): Promise<void> {
 export async function syncFolder(path: string): Promise<void> {
   await using folder = await open(path)
   await folder.sync()
-}
-
-function isExisting(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && error.code === 'EEXIST'
 }

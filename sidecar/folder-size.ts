@@ -9,19 +9,19 @@ const BYTES_PER_BLOCK = 512
 
 /**
  * Bytes of the blocks below `folder`; symbolic links are not followed. What cannot be read counts nothing, and what
- * comes after the first 50,000 entries is left out.
+ * comes after the first 50,000 entries counts `beyond`: nothing unless given.
  */
-export async function measureFolder(folder: string, maxEntries = MAX_ENTRIES): Promise<number> {
+export async function measureFolder(folder: string, maxEntries = MAX_ENTRIES, beyond = 0): Promise<number> {
   const folders = [folder]
   let bytes = 0
   let left = maxEntries
-  for (let next = folders.pop(); next !== undefined && left > 0; next = folders.pop()) {
+  for (let next = folders.pop(); next !== undefined; next = folders.pop()) {
     for await (const path of entriesOf(next)) {
       const entry = await measureEntry(path)
       bytes += entry.bytes
       if (entry.isFolder) folders.push(path)
       left -= 1
-      if (left === 0) break
+      if (left === 0) return bytes + beyond
     }
   }
   return bytes

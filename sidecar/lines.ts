@@ -35,7 +35,7 @@ export function readLines(
   const pace = paceOf(stream)
   stream.on('data', (text: string) => {
     const [first = '', ...rest] = text.split('\n')
-    pace(text.length + rest.length * LINE_COST)
+    pace(text.length, rest.length)
     take(first)
     for (const next of rest) {
       emit()
@@ -48,12 +48,13 @@ export function readLines(
 }
 
 /** The function it answers is told what was read, and pauses the stream when that is too much. */
-function paceOf(stream: Readable): (cost: number) => void {
+export function paceOf(stream: Readable): (characters: number, lines: number) => void {
   let owed = 0
   let countedAt = performance.now()
   let timer: NodeJS.Timeout | undefined
   stream.once('close', () => clearTimeout(timer))
-  return (cost) => {
+  return (characters, lines) => {
+    const cost = characters + lines * LINE_COST
     const now = performance.now()
     owed = Math.max(0, owed - ((now - countedAt) / 1_000) * CHARACTERS_PER_SECOND) + cost
     countedAt = now

@@ -2,6 +2,7 @@
 
 import { setTimeout } from 'node:timers/promises'
 import type { Log } from '../lib/log.ts'
+import type { RunTotals, UsageMarks } from './usage-marks.ts'
 import type { Vmm, VmUsage } from './vmm.ts'
 
 export interface PoolUsage {
@@ -18,16 +19,17 @@ export interface MeteringDeps {
   /** The pool of a VM that this host keeps. */
   readonly findPool: (vm: string) => string | undefined
   readonly meter: { readonly add: (pool: string, usage: PoolUsage) => void }
+  /** For runs that outlive this process; without them, each run is counted from its beginning. */
+  readonly marks?: UsageMarks
   readonly log: Log
 }
-
-type RunTotals = Pick<VmUsage, 'cpuSeconds' | 'seconds'>
 
 const UNUSED: RunTotals = { cpuSeconds: 0, seconds: 0 }
 
 /**
  * Looks every `intervalMs`, 10,000 by default, and once more at disposal. What a run uses after the last look at it
- * is not counted; a restart is another run, which begins at nothing.
+ * is not counted; a restart is another run, which begins at nothing. A process that is killed may leave what it looked
+ * at last uncounted, and nothing counted twice.
  */
 export function startMetering(
   deps: MeteringDeps,
@@ -48,10 +50,11 @@ async function run(
   book: UsageBook,
   { deps, intervalMs, signal }: { deps: MeteringDeps; intervalMs: number; signal: AbortSignal },
 ): Promise<void> {
+  await book.load()
   do {
     await setTimeout(intervalMs, undefined, { signal }).catch(() => undefined)
     try {
-      book.take(await deps.vmm.sampleUsage())
+      await book.take(await deps.vmm.sampleUsage())
     } catch (error) {
       deps.log.warn({ err: error }, 'the use of VMs could not be counted; what was used is counted later')
     }
@@ -67,14 +70,21 @@ class UsageBook {
     this.#deps = deps
   }
 
-  take(usages: readonly VmUsage[]): void {
+  /** What an earlier process has counted. */
+  async load(): Promise<void> {
+    this.#runs = (await this.#deps.marks?.load()) ?? new Map()
+  }
+
+  async take(usages: readonly VmUsage[]): Promise<void> {
+    const runs = new Map(usages.map(({ run, cpuSeconds, seconds }) => [run, { cpuSeconds, seconds }]))
+    await this.#deps.marks?.save(runs)
     const pools = new Map<string, PoolUsage>()
     for (const usage of usages) {
       this.#diskBytes.set(usage.vm, usage.diskBytes)
       addTo(pools, this.#deps.findPool(usage.vm), { ...this.#sinceLast(usage), diskBytes: 0 })
     }
     this.#addDisks(pools)
-    this.#runs = new Map(usages.map(({ run, ...totals }) => [run, totals]))
+    this.#runs = runs
     for (const [pool, usage] of pools) this.#deps.meter.add(pool, usage)
   }
 

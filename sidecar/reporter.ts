@@ -2,6 +2,7 @@
 
 import { setTimeout } from 'node:timers/promises'
 import type { Log } from '../lib/log.ts'
+import { Allowance } from './allowance.ts'
 
 export interface ReporterDeps<Report> {
   readonly report: (value: Report) => Promise<void>
@@ -17,15 +18,20 @@ export interface ReporterSettings {
   readonly maxRetryMs: number
 }
 
+/** Each is written to the table and told to every edge, and a guest may change its ports as often as it likes. */
+const OFTEN = { burst: 20, everyMs: 500 }
+
 /** Reports that were overtaken by a newer one are left out; what arrives is always in order. */
 export class Reporter<Report> implements AsyncDisposable {
   readonly #deps: ReporterDeps<Report>
   readonly #settings: ReporterSettings
   readonly #ended = new AbortController()
+  readonly #allowance = new Allowance(OFTEN)
   #next: { readonly value: Report } | undefined
   #isSending = false
   #sending: Promise<void> = Promise.resolve()
-  #attempt: Promise<boolean> | undefined
+  /** Until the newest was tried. */
+  #untried: PromiseWithResolvers<void> | undefined
 
   constructor(deps: ReporterDeps<Report>, settings: ReporterSettings) {
     this.#deps = deps
@@ -35,12 +41,13 @@ export class Reporter<Report> implements AsyncDisposable {
   /** Returns at once; the report is on its way. */
   publish(value: Report): void {
     this.#next = { value }
+    this.#untried ??= Promise.withResolvers()
     if (!this.#isSending) this.#sending = this.#sendAll()
   }
 
-  /** Settles when the attempt under way is over, whether the report arrived or not. */
+  /** Settles when what was published last was tried once, whether it arrived or not. */
   async attempted(): Promise<void> {
-    await this.#attempt
+    await this.#untried?.promise
   }
 
   /** Settles when all has arrived, or was given up by disposal. */
@@ -60,16 +67,31 @@ export class Reporter<Report> implements AsyncDisposable {
     let pauseMs = this.#settings.retryMs
     let isLast = false
     while (this.#next && !isLast) {
+      const waitMs = this.#allowance.take()
+      // What is published meanwhile takes the place of what waits.
+      if (waitMs > 0) await this.#pause(waitMs)
       const sent = this.#next
       const isEnding = this.#ended.signal.aborted
-      this.#attempt = this.#send(sent)
-      const arrived = await this.#attempt
-      if (arrived && this.#next === sent) this.#next = undefined
+      const arrived = await this.#send(sent)
+      this.#settle(sent, arrived)
       if (!arrived) await this.#pause(pauseMs)
       pauseMs = arrived ? this.#settings.retryMs : Math.min(pauseMs * 2, this.#settings.maxRetryMs)
       isLast = isEnding && !arrived
     }
+    this.#sayTried()
     this.#isSending = false
+  }
+
+  /** One that was overtaken meanwhile settles nothing. */
+  #settle(sent: { readonly value: Report }, arrived: boolean): void {
+    if (this.#next !== sent) return
+    this.#sayTried()
+    if (arrived) this.#next = undefined
+  }
+
+  #sayTried(): void {
+    this.#untried?.resolve()
+    this.#untried = undefined
   }
 
   async #send({ value }: { readonly value: Report }): Promise<boolean> {

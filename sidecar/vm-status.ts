@@ -7,9 +7,11 @@ import { describeExit, type VmExit } from './vmm.ts'
 
 export interface VmStatus {
   /** `failed` when it should run and does not. */
-  readonly state: 'running' | 'stopped' | 'failed'
+  readonly state: 'running' | 'stopped' | 'failed' | 'asleep'
   /** The guest's ports, in decimal, and how an edge dials each; none unless it runs. */
   readonly ports: Readonly<Record<string, Address>>
+  readonly defaultPort?: number
+  readonly hostKey?: string
   /** Why it failed: one line of at most 1,000 characters. */
   readonly message?: string
 }
@@ -19,6 +21,11 @@ const MAX_MESSAGE_CHARACTERS = 1_000
 const MAX_RAW_CHARACTERS = 8_192
 
 export const STOPPED: VmStatus = { state: 'stopped', ports: {} }
+
+/** Its ports are those that it had; whoever wants one wakes it. */
+export function toAsleep(): VmStatus {
+  return { state: 'asleep', ports: {} }
+}
 
 export function toFailed(text: string): VmStatus {
   return { state: 'failed', ports: {}, message: toMessage(text) }

@@ -9,14 +9,14 @@ import { FakeVmm } from './fake-vms.ts'
 import { listLog } from './vms.ts'
 
 const QUICK: LifecycleSettings = { firstPauseMs: 5, maxPauseMs: 40, stableMs: 60_000, graceMs: 123 }
-const SPEC = { name: 'hello', createdAt: '2026-01-31T12:00:00Z', image: 'hello-vm.ts' }
+const SPEC = { name: 'hello', createdAt: '2026-01-31T12:00:00Z', pool: 'default', image: 'hello' }
 
 function startFor(t: Test, vmm: FakeVmm, settings: LifecycleSettings = {}) {
   const statuses: VmStatus[] = []
   const { log, lines } = listLog()
   const publish = (status: VmStatus) => void statuses.push(status)
   const vm = startVm({ vmm, publish, log }, SPEC, { ...QUICK, ...settings })
-  t.teardown(() => vm[Symbol.asyncDispose]())
+  t.teardown(() => vm.end('stop'))
   return { vmm, statuses, states: () => statuses.map(({ state }) => state), lines, vm }
 }
 
@@ -103,10 +103,10 @@ t.test('does not start over for a VM that ends at once', async (t) => {
 
 t.test('stops the VM with its grace and says so last', async (t) => {
   const { vmm, vm, states } = await runningFor(t)
-  await vm[Symbol.asyncDispose]()
+  await vm.end('stop')
   t.same(vmm.last.graces, [123])
   t.same(states(), ['running', 'stopped'])
-  await vm[Symbol.asyncDispose]()
+  await vm.end('stop')
   t.same(states(), ['running', 'stopped'], 'a second disposal does nothing')
 })
 
@@ -115,7 +115,7 @@ t.test('does not wait for the pause when it is disposed, nor start again', async
   vmm.last.end()
   await until(() => states().length === 2, 'the exit is known')
   const startedAt = performance.now()
-  await vm[Symbol.asyncDispose]()
+  await vm.end('stop')
   t.ok(performance.now() - startedAt < 2_000)
   t.equal(vmm.vms.length, 1)
   t.same(states(), ['running', 'failed', 'stopped'])
@@ -125,7 +125,7 @@ t.test('ends a start under way when it is disposed', async (t) => {
   const vmm = new FakeVmm()
   vmm.gate = new Promise(() => {})
   const { vm, states } = startFor(t, vmm)
-  await vm[Symbol.asyncDispose]()
+  await vm.end('stop')
   await vm.attempted
   t.same(states(), ['stopped'])
 })
@@ -134,12 +134,15 @@ t.test('stops a VM that came up although its start was given up', async (t) => {
   const vmm = new FakeVmm()
   const start = vmm.start.bind(vmm)
   const gate = Promise.withResolvers<void>()
+  let isStarting = false
   vmm.start = async (spec) => {
+    isStarting = true
     await gate.promise
     return start(spec)
   }
   const { vm, states } = startFor(t, vmm)
-  const disposed = vm[Symbol.asyncDispose]()
+  await until(() => isStarting, 'its start is under way')
+  const disposed = vm.end('stop')
   gate.resolve()
   await disposed
   t.same(vmm.last.graces, [123])

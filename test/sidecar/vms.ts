@@ -7,9 +7,9 @@ import { connect, type Socket } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
 import type { Log } from '../../lib/log.ts'
-import { startHello } from '../../sidecar/hello-vm.ts'
+import { startHello } from '../../sidecar/process/hello-vm.ts'
 
-export const HELLO_PROGRAM = fileURLToPath(new URL('../../sidecar/hello-vm.ts', import.meta.url))
+export const HELLO_PROGRAM = fileURLToPath(new URL('../../sidecar/process/hello-vm.ts', import.meta.url))
 
 /** The least a VM's program does: report a port and end with its parent. */
 export const REPORT = `

@@ -3,18 +3,21 @@
 import type { ChildProcess } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { Readable } from 'node:stream'
-import type { Log } from '../lib/log.ts'
-import type { Address } from '../routing/records/records.ts'
-import { measureFolder } from './folder-size.ts'
-import { readLines } from './lines.ts'
+import type { Log } from '../../lib/log.ts'
+import { codeOf } from '../../lib/node-error.ts'
+import type { Address } from '../../routing/records/records.ts'
+import { SidecarError } from '../errors.ts'
+import { measureFolder } from '../folder-size.ts'
+import { readLines } from '../lines.ts'
+import type { ProcessUsage } from '../process-usage.ts'
+import type { RunningVm, VmExit, VmFacts, VmUsage } from '../vmm.ts'
 import { MAX_REPORT_CHARACTERS, parsePortReport } from './port-report.ts'
-import type { ProcessUsage } from './process-usage.ts'
-import type { RunningVm, VmExit, VmUsage } from './vmm.ts'
 
 const LAST_LINES = 20
 /** How long the output of a process that has exited may still come in, held open by a child of its own. */
 const OUTPUT_GRACE_MS = 500
 const MEASURE_EVERY_MS = 60_000
+const DETACH_GRACE_MS = 5_000
 
 /** The place of the report channel among a child's descriptors. */
 export const REPORT_FD = 3
@@ -34,7 +37,7 @@ export class VmProcess implements RunningVm {
   /** Settles when the program has reported its ports. */
   readonly reported: Promise<'ports'>
   readonly exited: Promise<VmExit>
-  ports: Readonly<Record<string, Address>> = {}
+  #ports: Readonly<Record<string, Address>> = {}
   readonly #parts: VmProcessParts
   readonly #startedAt = performance.now()
   readonly #lastLines: string[] = []
@@ -57,6 +60,27 @@ export class VmProcess implements RunningVm {
   /** Also the id of its process group. */
   get pid(): number {
     return this.#parts.child.pid ?? 0
+  }
+
+  get facts(): VmFacts {
+    return { ports: this.#ports }
+  }
+
+  /** The ports that a program reports first are its ports. */
+  onFacts(): void {}
+
+  async suspend(): Promise<void> {
+    throw new SidecarError('vm_suspend_failed', { detail: 'A VM that is a process cannot be suspended.' })
+  }
+
+  async detach(): Promise<void> {
+    await this.stop(DETACH_GRACE_MS)
+  }
+
+  async update(): Promise<void> {}
+
+  async sampleActivity(): Promise<undefined> {
+    return undefined
   }
 
   async stop(graceMs: number): Promise<VmExit> {
@@ -130,7 +154,7 @@ export class VmProcess implements RunningVm {
     const onLine = (line: string) => {
       const ports = parsePortReport(line)
       if (!ports) return log.warn({ vm }, 'VM sent a message that is no port report')
-      if (Object.keys(this.ports).length === 0) this.ports = ports
+      if (Object.keys(this.#ports).length === 0) this.#ports = ports
       resolve('ports')
     }
     readLines(channel, onLine, { maxCharacters: MAX_REPORT_CHARACTERS })
@@ -144,7 +168,7 @@ export class VmProcess implements RunningVm {
       process.kill(-this.pid, 'SIGKILL')
     } catch (error) {
       // ESRCH: the group is gone already, which is what was wanted.
-      if (!(error instanceof Error && 'code' in error && error.code === 'ESRCH'))
+      if (codeOf(error) !== 'ESRCH')
         this.#parts.log.warn({ vm: this.name, err: error }, 'VM process group could not be ended')
     }
   }

@@ -3,10 +3,10 @@
 import { once } from 'node:events'
 import t, { type Test } from 'tap'
 import WebSocket from 'ws'
-import { startHello } from '../../sidecar/hello-vm.ts'
-import { MAX_MESSAGE_BYTES } from '../../sidecar/hello-websocket.ts'
-import { until } from '../helpers/until.ts'
-import { ask, helloFor, rawFor } from './vms.ts'
+import { startHello } from '../../../sidecar/process/hello-vm.ts'
+import { MAX_MESSAGE_BYTES } from '../../../sidecar/process/hello-websocket.ts'
+import { until } from '../../helpers/until.ts'
+import { ask, helloFor, rawFor } from '../vms.ts'
 
 const KEY = 'dGhlIHNhbXBsZSBub25jZQ=='
 

@@ -1,6 +1,6 @@
 /** The page of the `hello` VM: the request as it arrived, and two live connections to try. */
 
-import { escapeHtml } from '../lib/html.ts'
+import { escapeHtml } from '../../lib/html.ts'
 
 /** What the edge wrote, not the client. */
 const EDGE_FIELD =

@@ -1,6 +1,6 @@
 /** What a VM's program says of its ports. Whatever else it says is refused: the program may be anybody's. */
 
-import type { Address } from '../routing/records/records.ts'
+import type { Address } from '../../routing/records/records.ts'
 
 /** As many as a report to the table may hold. */
 const MAX_PORTS = 1_000

@@ -5,9 +5,9 @@ import { once } from 'node:events'
 import { get, type IncomingMessage, request } from 'node:http'
 import { pipeline } from 'node:stream/promises'
 import t from 'tap'
-import { startHello } from '../../sidecar/hello-vm.ts'
-import { until } from '../helpers/until.ts'
-import { ask, helloFor, rawFor } from './vms.ts'
+import { startHello } from '../../../sidecar/process/hello-vm.ts'
+import { until } from '../../helpers/until.ts'
+import { ask, helloFor, rawFor } from '../vms.ts'
 
 t.test('shows programs the request as JSON', async (t) => {
   const port = await helloFor(t)

@@ -4,12 +4,12 @@ import { spawn } from 'node:child_process'
 import { mkdir, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { measureFolder } from '../../sidecar/folder-size.ts'
-import { sampleProcesses } from '../../sidecar/process-usage.ts'
-import { createProcessVmm } from '../../sidecar/process-vmm.ts'
-import { VmProcess } from '../../sidecar/vm-process.ts'
-import { until } from '../helpers/until.ts'
-import { isAlive, listLog, REPORT } from './vms.ts'
+import { measureFolder } from '../../../sidecar/folder-size.ts'
+import { createProcessVmm } from '../../../sidecar/process/process-vmm.ts'
+import { VmProcess } from '../../../sidecar/process/vm-process.ts'
+import { sampleProcesses } from '../../../sidecar/process-usage.ts'
+import { until } from '../../helpers/until.ts'
+import { isAlive, listLog, REPORT } from '../vms.ts'
 
 const CREATED_AT = '2026-01-31T12:00:00Z'
 const MIB = 1_048_576
@@ -24,9 +24,10 @@ const BURN = `
 async function vmFor(t: Test, program: string) {
   const folder = t.testdir({ 'vm.mjs': program })
   const { log, lines } = listLog()
-  const vmm = createProcessVmm({ log }, { folder: join(folder, 'vms') })
+  const images = new Map([['test', join(folder, 'vm.mjs')]])
+  const vmm = createProcessVmm({ log }, { folder: join(folder, 'vms'), images })
   const start = async () => {
-    const vm = await vmm.start({ name: 'one', createdAt: CREATED_AT, image: join(folder, 'vm.mjs') })
+    const vm = await vmm.start({ name: 'one', createdAt: CREATED_AT, pool: 'default', image: 'test' })
     t.teardown(() => vm.stop(0))
     return vm
   }

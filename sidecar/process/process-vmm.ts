@@ -4,13 +4,13 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdir, rm } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
-import type { Log } from '../lib/log.ts'
-import { SidecarError, type SidecarErrorCode } from './errors.ts'
-import { sampleProcesses } from './process-usage.ts'
+import type { Log } from '../../lib/log.ts'
+import { SidecarError, type SidecarErrorCode } from '../errors.ts'
+import { sampleProcesses } from '../process-usage.ts'
+import { keyOfVm, type VmId } from '../vm-id.ts'
+import { describeExit, type RunningVm, type VmExit, type Vmm, type VmSpec, type VmUsage } from '../vmm.ts'
 import { REPORT_FD, VmProcess } from './vm-process.ts'
-import { describeExit, type RunningVm, type VmExit, type Vmm, type VmSpec, type VmUsage } from './vmm.ts'
 
-const NAME = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/
 /**
  * All that a VM's program sees of the environment: the parent's may hold secrets. A Node program takes the channel
  * for its own IPC channel; we read it ourselves, since Node's reader would take in a message of any size.
@@ -24,6 +24,8 @@ const NO_USAGE = { cpuSeconds: 0, memoryBytes: 0 }
 export interface ProcessVmmSettings {
   /** Each VM's working folder is made below it. */
   readonly folder: string
+  /** The program that each image boots. */
+  readonly images: ReadonlyMap<string, string>
   /** How long a program may take until it reports its ports. Default 10,000. */
   readonly startTimeoutMs?: number
 }
@@ -37,14 +39,22 @@ export interface ProcessVmmSettings {
 export function createProcessVmm(deps: { readonly log: Log }, settings: ProcessVmmSettings): Vmm {
   const { startTimeoutMs = 10_000 } = settings
   const living = new Set<VmProcess>()
-  const folderOf = (vm: Pick<VmSpec, 'name' | 'createdAt'>) => join(settings.folder, folderNameOf(vm))
+  const folderOf = (vm: VmId) => join(settings.folder, keyOfVm(vm))
   return {
+    kind: 'process',
+    listImages: async () => [...settings.images.keys()],
     start: async (spec, signal) => {
-      const vm = await launch(spec, { folder: folderOf(spec), log: deps.log })
+      const program = getProgram(settings.images, spec.image)
+      const vm = await launch(spec, { program, folder: folderOf(spec), log: deps.log })
       living.add(vm)
       void vm.exited.then(() => living.delete(vm))
       return waitForPorts(vm, startTimeoutMs, signal)
     },
+    // Its VMs end with the process that started them, and have no memory that could be kept.
+    adopt: async () => undefined,
+    isSuspended: async () => false,
+    forget: async () => undefined,
+    sweep: async () => undefined,
     sampleUsage: () => sampleUsage([...living]),
     remove: async (vm) => {
       await rm(folderOf(vm), { recursive: true, force: true, maxRetries: 3 })
@@ -52,16 +62,24 @@ export function createProcessVmm(deps: { readonly log: Log }, settings: ProcessV
   }
 }
 
-/** Two VMs never have the same: names have no upper case, and the moment ends with a Z. @throws SidecarError vm_name */
-function folderNameOf({ name, createdAt }: Pick<VmSpec, 'name' | 'createdAt'>): string {
-  if (!NAME.test(name)) throw new SidecarError('vm_name', { context: { name } })
-  return `${name}-${createdAt.replaceAll(/[^0-9TZ]/g, '')}`
+/** @throws SidecarError vm_image_unknown */
+function getProgram(images: ReadonlyMap<string, string>, image: string): string {
+  const program = images.get(image)
+  if (program !== undefined) return program
+  const detail = `There is no image "${image}" here, only: ${[...images.keys()].join(', ')}`
+  throw new SidecarError('vm_image_unknown', { detail })
 }
 
-async function launch(spec: VmSpec, { folder, log }: { folder: string; log: Log }): Promise<VmProcess> {
+interface Launch {
+  readonly program: string
+  readonly folder: string
+  readonly log: Log
+}
+
+async function launch(spec: VmSpec, { program, folder, log }: Launch): Promise<VmProcess> {
   try {
     await mkdir(folder, { recursive: true, mode: 0o700 })
-    const child = spawn(process.execPath, [resolve(spec.image)], {
+    const child = spawn(process.execPath, [resolve(program)], {
       cwd: folder,
       env: ENVIRONMENT,
       stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
