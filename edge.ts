@@ -13,16 +13,19 @@ import { VERSION } from './lib/version.ts'
 import type { LineWriter } from './proxy/access-log.ts'
 import { startProxy } from './proxy/proxy.ts'
 import type { RelayRoute } from './proxy/upstream.ts'
+import type { Waker } from './proxy/wake-holds.ts'
 import { loadBootstrapToken } from './routing/api/bootstrap-token.ts'
 import type { AdminApi } from './routing/api/piped-server.ts'
 import { startAdminApi } from './routing/api/server.ts'
 import { FAULTS as ROUTING_FAULTS } from './routing/errors.ts'
 import { startPresence } from './routing/presence.ts'
+import { findRecord, REPORTS } from './routing/records/record-kinds.ts'
 import { startRetention } from './routing/retention.ts'
 import { loadSecretKeys } from './routing/secrets.ts'
 import type { Store } from './routing/store/store.ts'
 import { type RouteTable, startRouteTable } from './routing/table/route-table.ts'
 import { createSource, startUsageMeter, type UsageMeter } from './routing/usage/usage-meter.ts'
+import { putCall } from './routing/vms/vm-calls.ts'
 
 export interface EdgeDeps {
   readonly store: Store
@@ -108,7 +111,7 @@ interface PublicParts extends EdgeDeps {
 }
 
 function startPublicSide(config: Config, parts: PublicParts) {
-  const { ca, table, meter, admin, log, accessLog } = parts
+  const { ca, table, meter, admin, store, log, accessLog } = parts
   const { domain } = config
   const routes = withAdmin(table, admin, `admin.${domain}`)
   const isKnown = (hostname: string) =>
@@ -125,10 +128,21 @@ function startPublicSide(config: Config, parts: PublicParts) {
       meter: {
         add: (pool, requests, egressBytes) => meter.add(pool, { requests, egressBytes }),
       },
+      waker: createWaker(store),
       findUnready: () => (table.ready ? [] : ['the route table is not loaded']),
     },
     toProxySettings(config),
   )
+}
+
+/** VMs are woken through the table, where their hosts read it. */
+function createWaker(store: Store): Waker {
+  return {
+    ask: async (vm) => {
+      await putCall(store, { vm, what: 'wake' })
+    },
+    findState: async (vm) => (await findRecord(store, REPORTS, vm))?.record.state,
+  }
 }
 
 function toEdgeRecord({ listen }: Config) {
@@ -159,6 +173,7 @@ function withAdmin(table: RouteTable, admin: AdminApi, hostname: string) {
   }
   return {
     find: (name: string) => (name === hostname ? route : table.find(name)),
+    onRow: (name: string, ring: () => void) => table.onRow(name, ring),
     status: () => table.status(),
     get size() {
       return table.size

@@ -28,6 +28,7 @@ export function createAccessLog(
         `"request":${requestFacts(exchange)},"status":${record.status},"size":${record.bytesOut},` +
         `"bytes_in":${record.bytesIn},"bytes_out":${record.bytesOut},"duration":${round(durationSeconds)}` +
         text('vm_id', record.route?.vm) +
+        milliseconds('wake_ms', record.wakeMs) +
         upstreamFacts(exchange) +
         tlsFacts(exchange.client) +
         text('error_code', record.errorCode) +
@@ -84,7 +85,7 @@ function seconds(ms: number): string {
 function withoutSecrets(target: string): string {
   const at = target.search(/[?#]/)
   const path = at < 0 ? target : target.slice(0, at)
-  return path.startsWith('/') ? path : path.replace(/^([a-z][a-z0-9+.-]*:\/\/)[^/]*@/i, '$1')
+  return path.startsWith('/') ? path : path.replace(/^([a-z][a-z0-9+.-]*:\/\/)?[^/]*@/i, '$1')
 }
 
 /** Microseconds are enough. */

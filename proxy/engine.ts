@@ -66,7 +66,7 @@ function refuseLoops({ loopId }: EngineDeps): Pass {
 function sendOn(deps: EngineDeps): Pass {
   return (exchange, _response, { target: route }) => {
     const handshake = exchange.isUpgrade ? readHandshake(exchange) : undefined
-    const head = requestHead(exchange, deps)
+    const head = exchange.isConnect ? '' : requestHead(exchange, deps)
     new Relay({ exchange, route, ...withHandshake(head, handshake) }, deps).start()
   }
 }

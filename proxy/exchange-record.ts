@@ -12,6 +12,8 @@ export interface ExchangeRecord {
   errorCode?: string
   errorDetail?: string
   route?: RelayRoute
+  /** How long it was held until its VM ran, or it was given up. */
+  wakeMs?: number
   upstreamConnectMs?: number
   upstreamFirstByteMs?: number
   upstreamReused?: boolean

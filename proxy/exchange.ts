@@ -63,6 +63,8 @@ export interface Exchange extends Slotted {
   readonly expectsContinue: boolean
   /** The client asks for a WebSocket, by Upgrade (RFC 6455) or by extended CONNECT (RFC 8441). */
   readonly isUpgrade: boolean
+  /** The client asks for a port of a VM as a byte stream, by plain CONNECT (RFC 9110 section 9.3.6). */
+  readonly isConnect: boolean
   readonly record: ExchangeRecord
   readonly headSent: boolean
   observer: ExchangeObserver | undefined
@@ -88,7 +90,7 @@ export interface Exchange extends Slotted {
   /** Copies `chunk`, as `end` does. False means: wait for `onDrain`. */
   write(chunk: Buffer): boolean
   end(chunk?: Buffer, trailers?: readonly string[]): void
-  /** Turns the exchange into a byte stream after a 101 or its HTTP/2 equal. */
+  /** Turns the exchange into a byte stream: 101 after an upgrade, 200 after CONNECT and over HTTP/2. */
   openTunnel(headers: readonly string[]): ClientTunnel
   /** Cuts the answer so that the client can tell it is incomplete. */
   abort(): void

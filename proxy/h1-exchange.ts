@@ -16,12 +16,15 @@ export interface H1Request {
   readonly response: ServerResponse
   readonly client: ClientConnection
   readonly expectsContinue?: boolean
-  /** The socket of a WebSocket handshake. */
+  /** The socket of a WebSocket handshake or of a CONNECT. */
   readonly upgrade?: UpgradeSocket
 }
 
 /** A client that has its answer but still sends gets this long to notice before the connection is cut. */
 const LINGER_MS = 1_000
+/** What stands before and behind the fields of a tunnel's head. */
+const SWITCHED = ['101 Switching Protocols', 'connection: Upgrade\r\nupgrade: websocket\r\n'] as const
+const CONNECTED = ['200 Connection Established', ''] as const
 /** Node sends a head and a body that are both text in one piece, which costs less than a buffer and a second piece. */
 const MAX_TEXT_BYTES = 8_192
 
@@ -38,6 +41,7 @@ export class H1Exchange implements Exchange {
   readonly bodyFraming: BodyFraming
   readonly expectsContinue: boolean
   readonly isUpgrade: boolean
+  readonly isConnect: boolean
   readonly record: ExchangeRecord
   observer: ExchangeObserver | undefined
   readonly #request: IncomingMessage
@@ -57,7 +61,8 @@ export class H1Exchange implements Exchange {
     this.fields = readRequestFields(this.rawHeaders)
     this.bodyFraming = bodyFramingOf(this.fields)
     this.expectsContinue = expectsContinue
-    this.isUpgrade = upgrade !== undefined
+    this.isConnect = this.method === 'CONNECT'
+    this.isUpgrade = upgrade !== undefined && !this.isConnect
     this.id = requestIdFor(client, this.rawHeaders)
     this.record = createRecord()
   }
@@ -139,11 +144,11 @@ export class H1Exchange implements Exchange {
   }
 
   openTunnel(headers: readonly string[]): ClientTunnel {
-    if (this.#upgrade === undefined) throw new TypeError('only an upgrade request can become a tunnel')
-    this.record.status = 101
+    if (this.#upgrade === undefined) throw new TypeError('only an upgrade or CONNECT can become a tunnel')
+    this.record.status = this.isConnect ? 200 : 101
     const { socket, early } = this.#upgrade.takeOver()
-    const head = `HTTP/1.1 101 Switching Protocols\r\n${toLines(headers)}`
-    socket.write(`${head}connection: Upgrade\r\nupgrade: websocket\r\n\r\n`, 'latin1')
+    const [start, end] = this.isConnect ? CONNECTED : SWITCHED
+    socket.write(`HTTP/1.1 ${start}\r\n${toLines(headers)}${end}\r\n`, 'latin1')
     return { stream: socket, early }
   }
 

@@ -6,7 +6,7 @@ import type { Exchange } from './exchange.ts'
 import { hasToken } from './field-lines.ts'
 import { H1Exchange, type H1Request } from './h1-exchange.ts'
 import { answerUnreadable, discardRest, type UnreadableDeps } from './unreadable-bytes.ts'
-import { responseFor, UpgradeSocket } from './upgrade-socket.ts'
+import { UpgradeSocket } from './upgrade-socket.ts'
 
 export interface ServerDeps extends UnreadableDeps {
   readonly handle: (exchange: Exchange) => void
@@ -63,7 +63,7 @@ export function serveH1(server: Server, deps: ServerDeps): void {
   )
   server.on('checkExpectation', (request, response) => accept({ request, response }, deps))
   server.on('upgrade', (request, socket, head) => acceptUpgrade(request, socket as Socket, { head, deps }))
-  server.on('connect', (request, socket) => refuseConnect(request, socket as Socket, deps))
+  server.on('connect', (request, socket, head) => acceptUpgrade(request, socket as Socket, { head, deps }))
   server.on('clientError', (error, socket) => answerUnreadable(error, socket as Socket, deps))
 }
 
@@ -107,6 +107,7 @@ function waitInLine(
   discardRest(socket)
 }
 
+/** A WebSocket handshake or a CONNECT: Node's parser has let go of the socket, so nothing behind it is a request. */
 function acceptUpgrade(
   request: IncomingMessage,
   socket: Socket,
@@ -125,13 +126,4 @@ function acceptUpgrade(
 /** False for a socket that still owes an answer, or that Node has wrapped because a body has not come yet. */
 function isFree(request: IncomingMessage, socket: Socket): boolean {
   return socket === request.socket && !hasOpenResponse(socket)
-}
-
-function refuseConnect(request: IncomingMessage, socket: Socket, deps: ServerDeps): void {
-  socket.on('error', () => {})
-  if (!isFree(request, socket)) {
-    request.socket.destroy()
-    return
-  }
-  accept({ request, response: responseFor(request, socket) }, deps)
 }

@@ -32,6 +32,7 @@ export class H2Exchange implements Exchange {
   readonly bodyFraming: BodyFraming
   readonly expectsContinue: boolean
   readonly isUpgrade: boolean
+  readonly isConnect: boolean
   readonly record: ExchangeRecord
   readonly stream: Duplex & ServerHttp2Stream
   observer: ExchangeObserver | undefined
@@ -48,6 +49,7 @@ export class H2Exchange implements Exchange {
     this.rawHeaders = rawHeaders
     this.fields = readRequestFields(rawHeaders)
     this.isUpgrade = this.method === 'CONNECT' && headers[':protocol'] === 'websocket'
+    this.isConnect = this.method === 'CONNECT' && headers[':protocol'] === undefined
     this.bodyFraming = stream.endAfterHeaders || this.isUpgrade ? undefined : framingOf(this.fields)
     this.expectsContinue =
       this.bodyFraming !== undefined && this.fields.expect.toLowerCase() === '100-continue'

@@ -4,16 +4,19 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import type { Exchange } from './exchange.ts'
 import type { TableState } from './ops-listener.ts'
+import type { TunnelBytes, TunnelKind } from './tunnel.ts'
 
 /** Numbers that are read when somebody looks. */
 export interface Gauges {
   readonly table: () => TableState
   readonly clientConnections: () => number
   readonly upstreamConnections: () => number
-  readonly tunnels: () => number
-  /** Bytes through tunnels so far, from clients and to them. */
-  readonly tunnelBytes: () => { readonly in: number; readonly out: number }
+  readonly tunnels: (kind: TunnelKind) => number
+  /** Through tunnels so far. */
+  readonly tunnelBytes: () => Readonly<Record<TunnelKind, Readonly<TunnelBytes>>>
   readonly isDraining: () => number
+  /** Requests that wait for VMs to wake, and how often a VM was asked to. */
+  readonly wakes: () => { readonly held: number; readonly asked: number }
 }
 
 export interface TlsHandshake {
@@ -31,6 +34,7 @@ export interface Metrics {
 }
 
 const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120]
+const TUNNEL_KINDS: readonly TunnelKind[] = ['websocket', 'connect']
 /** Methods are the client's own text; what is not known would let it make labels without end. */
 const METHODS: ReadonlySet<string> = new Set('GET HEAD POST PUT PATCH DELETE OPTIONS CONNECT'.split(' '))
 
@@ -55,6 +59,7 @@ export function createMetrics(gauges: Gauges): Metrics {
   registerGauges(registry, gauges)
   registerTunnelBytes(registry, gauges)
   registerRefusals(registry, gauges)
+  registerWakes(registry, gauges)
   registerLag(registry)
   const counters = createCounters(registry)
   return {
@@ -93,6 +98,7 @@ function createCounters(registry: Registry) {
       'From the request head to the end of the answer',
     ),
     connect: histogram('edge_upstream_connect_seconds', 'Time to connect to an upstream'),
+    wake: histogram('edge_wake_hold_seconds', 'For how long requests waited for their VM to wake'),
   }
 }
 
@@ -101,7 +107,7 @@ function countExchange(
   { record, method, version }: Exchange,
   durationSeconds: number,
 ): void {
-  const { status, upstreamConnectMs, upstreamFirstByteMs, errorCode } = record
+  const { status, upstreamConnectMs, upstreamFirstByteMs, errorCode, wakeMs } = record
   counters.requests.add(
     `${status},${METHODS.has(method) ? method : 'other'},${version === '2' ? 'h2' : 'h1'}`,
   )
@@ -109,6 +115,7 @@ function countExchange(
   if (upstreamConnectMs !== undefined) counters.connect.observe(upstreamConnectMs / 1_000)
   if (upstreamFirstByteMs !== undefined) counters.responses.add(String(status))
   if (errorCode !== undefined) counters.errors.add(errorCode)
+  if (wakeMs !== undefined) counters.wake.observe(wakeMs / 1_000)
 }
 
 function tallied(registry: Registry, { name, help, labelNames = [] }: Described): Tally {
@@ -150,7 +157,7 @@ function registerGauges(registry: Registry, gauges: Gauges): void {
     [{ side: 'upstream' }, gauges.upstreamConnections()],
   ])
   const tunnels = { name: 'edge_tunnels_open', help: 'Open tunnels', labelNames: ['kind'] }
-  labelled(registry, tunnels, () => [[{ kind: 'websocket' }, gauges.tunnels()]])
+  labelled(registry, tunnels, () => TUNNEL_KINDS.map((kind) => [{ kind }, gauges.tunnels(kind)]))
 }
 
 function labelled(
@@ -178,8 +185,10 @@ function registerTunnelBytes(registry: Registry, { tunnelBytes }: Gauges): void 
     registers: [registry],
     collect() {
       this.reset()
-      this.inc({ kind: 'websocket', dir: 'in' }, tunnelBytes().in)
-      this.inc({ kind: 'websocket', dir: 'out' }, tunnelBytes().out)
+      for (const kind of TUNNEL_KINDS) {
+        this.inc({ kind, dir: 'in' }, tunnelBytes()[kind].in)
+        this.inc({ kind, dir: 'out' }, tunnelBytes()[kind].out)
+      }
     },
   })
 }
@@ -192,6 +201,20 @@ function registerRefusals(registry: Registry, { table }: Gauges): void {
     collect() {
       this.reset()
       this.inc(table().refused)
+    },
+  })
+}
+
+function registerWakes(registry: Registry, { wakes }: Gauges): void {
+  const held = { name: 'edge_wake_holds', help: 'Requests that wait for their VM to wake' }
+  labelled(registry, held, () => [[{}, wakes().held]])
+  new Counter({
+    name: 'edge_wakes_asked_total',
+    help: 'How often a host was asked to wake a VM',
+    registers: [registry],
+    collect() {
+      this.reset()
+      this.inc(wakes().asked)
     },
   })
 }

@@ -15,17 +15,19 @@ import type { ForwardingSettings } from './forwarding.ts'
 import type { ServerDeps } from './h1-server.ts'
 import { type HandleDeps, handle } from './handle.ts'
 import { redirectToHttps, startHttpListener } from './http-listener.ts'
-import { createMetrics, type Metrics } from './metrics.ts'
+import { createMetrics, type Gauges, type Metrics } from './metrics.ts'
 import { startOpsListener, type TableState } from './ops-listener.ts'
 import { createRefuse } from './refusal.ts'
 import type { RelayTimes } from './relay.ts'
 import { startTlsListener, type TlsListenerDeps } from './tls-listener.ts'
+import type { OpenTunnel } from './tunnel.ts'
 import { UpstreamPool } from './upstream-pool.ts'
+import { WakeHolds, type WakeHoldsDeps } from './wake-holds.ts'
 
 export interface ProxyDeps extends Pick<HandleDeps, 'visibility'> {
   /** Errors of other parts that this edge answers with; the relay's own are known. */
   readonly faults: Readonly<Record<string, Fault>>
-  readonly routes: HandleDeps['routes'] & {
+  readonly routes: WakeHoldsDeps['routes'] & {
     status(): Omit<TableState, 'ageSeconds' | 'refused'> & { readonly refused: { readonly count: number } }
     ageMs(): number
   }
@@ -34,6 +36,7 @@ export interface ProxyDeps extends Pick<HandleDeps, 'visibility'> {
   readonly accessLog: LineWriter
   readonly meter: EgressMeter
   readonly findUnready: () => readonly string[]
+  readonly waker: WakeHoldsDeps['waker']
 }
 
 export interface ProxySettings extends ForwardingSettings {
@@ -52,11 +55,13 @@ export interface ProxySettings extends ForwardingSettings {
     readonly streams: number
     readonly bodyBytesPerSecond: number
     readonly upstreamConnections: number
+    readonly tunnelPorts: HandleDeps['tunnelPorts']
   }
   readonly times: RelayTimes & {
     readonly headersMs: number
     readonly keepAliveMs: number
     readonly drainMs: number
+    readonly wakeMs: number
   }
 }
 
@@ -110,15 +115,17 @@ function createCore(deps: ProxyDeps, settings: ProxySettings, started: AsyncDisp
   deadlines.add(pool)
   const clients = new ClientRegistry({ ...limits, idleMs: times.idleMs })
   deadlines.add(clients)
-  const tunnels = new Set<Disposable>()
-  const tunnelBytes = { in: 0, out: 0 }
+  const tunnels = new Set<OpenTunnel>()
+  const tunnelBytes = { websocket: { in: 0, out: 0 }, connect: { in: 0, out: 0 } }
   const drainState = { isDraining: false }
-  const metrics = createMetrics(gaugesOf(deps, { clients, pool, tunnels, tunnelBytes, drainState }))
+  const wakes = () => ({ held: holds.size, asked: holds.asked })
+  const metrics = createMetrics(gaugesOf(deps, { clients, pool, tunnels, tunnelBytes, drainState, wakes }))
   const settle = createSettle(
     metrics,
     settings.listen.accessLog === 'on' ? createAccessLog(deps.accessLog) : () => {},
   )
   const refuse = createRefuse({ edgeName, log: deps.log, settle })
+  const holds = new WakeHolds({ ...deps, deadlines, refuse, settle }, { timeoutMs: times.wakeMs })
   const engine = createEngine({
     ...settings,
     bodyBytesPerSecond: limits.bodyBytesPerSecond,
@@ -144,7 +151,7 @@ function createCore(deps: ProxyDeps, settings: ProxySettings, started: AsyncDisp
   const findUnready = () => [...(drainState.isDraining ? ['draining'] : []), ...deps.findUnready()]
   return {
     server: { ...server, tunnels },
-    handle: { ...deps, limits, engine, refuse, settle, errorsPage: pageOf(deps.faults) },
+    handle: { ...deps, limits, ...limits, holds, engine, refuse, settle, errorsPage: pageOf(deps.faults) },
     metrics,
     settle,
     refuse,
@@ -178,9 +185,10 @@ function reasonOf(cause: unknown): string {
 interface GaugeSources {
   readonly clients: ClientRegistry
   readonly pool: UpstreamPool
-  readonly tunnels: ReadonlySet<Disposable>
-  readonly tunnelBytes: { readonly in: number; readonly out: number }
+  readonly tunnels: ReadonlySet<OpenTunnel>
+  readonly tunnelBytes: ReturnType<Gauges['tunnelBytes']>
   readonly drainState: { readonly isDraining: boolean }
+  readonly wakes: Gauges['wakes']
 }
 
 function readTable({ routes }: ProxyDeps): TableState {
@@ -188,14 +196,16 @@ function readTable({ routes }: ProxyDeps): TableState {
   return { source, revision, rows, ageSeconds: routes.ageMs() / 1_000, refused: refused.count, held }
 }
 
-function gaugesOf(deps: ProxyDeps, { clients, pool, tunnels, tunnelBytes, drainState }: GaugeSources) {
+function gaugesOf(deps: ProxyDeps, sources: GaugeSources): Gauges {
+  const { clients, pool, tunnels, tunnelBytes, drainState, wakes } = sources
   return {
     table: () => readTable(deps),
     clientConnections: () => clients.openConnections,
     upstreamConnections: () => pool.openConnections,
-    tunnels: () => tunnels.size,
+    tunnels: (kind) => [...tunnels].filter((tunnel) => tunnel.kind === kind).length,
     tunnelBytes: () => tunnelBytes,
     isDraining: () => Number(drainState.isDraining),
+    wakes,
   }
 }
 

@@ -8,7 +8,7 @@ import { recordFault } from './exchange-record.ts'
 import { RequestBody } from './request-body.ts'
 import { informFields, responseFields, trailerFields } from './response-fields.ts'
 import type { ResponseHead } from './response-parser.ts'
-import { openTunnel, type TunnelDeps } from './tunnel.ts'
+import { NOTHING_SAID, openTunnel, type TunnelDeps, type TunnelEnds } from './tunnel.ts'
 import type { RelayRoute } from './upstream.ts'
 import type { ConnectionUser, UpstreamConnection } from './upstream-connection.ts'
 import type { UpstreamPool } from './upstream-pool.ts'
@@ -159,10 +159,7 @@ export class Relay implements ConnectionUser, ExchangeObserver, Watched {
       this.#connection?.fail(error as RelayError)
       return
     }
-    const upstream = this.#connection?.detach()
-    if (upstream === undefined) return
-    this.#over()
-    openTunnel({ exchange: this.#exchange, upstream, head, rest }, this.#deps)
+    this.#join({ head, rest })
   }
 
   onDrain(): void {
@@ -203,14 +200,25 @@ export class Relay implements ConnectionUser, ExchangeObserver, Watched {
     this.#phase = 'connecting'
     this.#connection = this.#deps.pool.acquire(this.#job.route, this, {
       ...options,
-      isRaw: this.#exchange.isUpgrade,
+      isRaw: this.#exchange.isUpgrade || this.#exchange.isConnect,
     })
     if (!this.#connection.isConnecting) this.#send()
+  }
+
+  #join(said: Pick<TunnelEnds, 'head' | 'rest'>): void {
+    const upstream = this.#connection?.detach()
+    if (upstream === undefined) return
+    this.#over()
+    openTunnel({ exchange: this.#exchange, upstream, ...said }, this.#deps)
   }
 
   #send(): void {
     const connection = this.#connection
     if (connection === undefined) return
+    if (this.#exchange.isConnect) {
+      this.#join(NOTHING_SAID)
+      return
+    }
     this.#phase = 'waiting'
     this.#progressAt = performance.now()
     connection.send(this.#job.head, this.#exchange)

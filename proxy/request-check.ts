@@ -16,6 +16,8 @@ const ORIGIN_FORM = /^\/[\x21\x22\x24-\x7e]*$/
 const ABSOLUTE_FORM = /^https?:\/\/([^/?#]*)([/?].*)?$/i
 /** TRACE would echo identity fields to scripts; SOURCE is another protocol that Node's parser takes for HTTP. */
 const REFUSED_METHODS: ReadonlySet<string> = new Set(['TRACE', 'CONNECT', 'SOURCE'])
+/** RFC 9113 section 8.5: a CONNECT has neither. */
+const PSEUDO_OF_REQUESTS = [':scheme', ':path']
 const LENGTH = /^\d{1,15}$/
 
 /**
@@ -32,13 +34,18 @@ export function checkRequest(exchange: Exchange, limits: RequestLimits): void {
   if (fields.expect !== '' && fields.expect.toLowerCase() !== '100-continue')
     throw new RelayError('request_expectation')
   checkFraming(exchange)
-  checkTarget(exchange)
+  if (exchange.isConnect) checkConnect(exchange)
+  else checkTarget(exchange)
 }
 
-/** An extended CONNECT (RFC 8441) is an upgrade and passes. */
+/**
+ * An extended CONNECT (RFC 8441) is an upgrade and passes. A plain one passes over TLS: what it carries would else
+ * be told in clear, and the plain port may stand behind a proxy that reads CONNECT in its own way.
+ */
 function checkMethod(exchange: Exchange): void {
   if (exchange.method === 'SOURCE') throw new RelayError('request_syntax')
-  if (!exchange.isUpgrade) throw new RelayError('request_method')
+  const isTunnel = exchange.isConnect && exchange.client.tls !== undefined && exchange.version !== '1.0'
+  if (!exchange.isUpgrade && !isTunnel) throw new RelayError('request_method')
 }
 
 /** RFC 9112 section 6.1 and 6.3: what a recipient may repair, this edge refuses. */
@@ -65,6 +72,21 @@ function checkCoding(coding: string, lengthCount: number, version: string): void
     throw new RelayError('request_framing', { detail: 'transfer coding other than chunked' })
   if (version !== '1.1')
     throw new RelayError('request_framing', { detail: `Transfer-Encoding in HTTP/${version}` })
+}
+
+/** RFC 9112 section 3.2.3 and RFC 9113 section 8.5: host and port, the same in Host, and no content. */
+function checkConnect(exchange: Exchange): void {
+  const { fields, version, rawHeaders } = exchange
+  if (fields.lengthCount > 0 || fields.transferEncoding !== '')
+    throw new RelayError('request_framing', { detail: 'CONNECT with a body' })
+  const isWhole =
+    version !== '2' || PSEUDO_OF_REQUESTS.every((name) => findField(rawHeaders, name) === undefined)
+  if (!isWhole) throw new RelayError('request_target', { detail: 'CONNECT with :scheme or :path' })
+  exchange.authority = readAuthority(exchange)
+  if (version === '2') exchange.target = exchange.authority.text
+  else checkAgreement(exchange.authority, parseAuthority(exchange.target))
+  if (exchange.authority.port === undefined)
+    throw new RelayError('request_target', { detail: 'CONNECT without a port' })
 }
 
 function checkTarget(exchange: Exchange): void {

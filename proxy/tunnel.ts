@@ -1,4 +1,4 @@
-/** Joins client and upstream as two byte streams after an upgrade: back-pressure, half-close, idle limit, bytes counted. */
+/** Joins client and upstream as two byte streams after an upgrade or CONNECT: back-pressure, half-close, idle limit, bytes counted. */
 
 import type { Duplex } from 'node:stream'
 import type { Deadlines, Watched } from '../lib/deadlines.ts'
@@ -7,13 +7,25 @@ import type { Exchange } from './exchange.ts'
 import { responseFields } from './response-fields.ts'
 import type { ResponseHead } from './response-parser.ts'
 
+export type TunnelKind = 'websocket' | 'connect'
+
+export interface OpenTunnel extends Disposable {
+  readonly kind: TunnelKind
+}
+
+/** Bytes from clients and to them. */
+export interface TunnelBytes {
+  in: number
+  out: number
+}
+
 export interface TunnelDeps {
   readonly deadlines: Deadlines
   readonly times: { readonly tunnelIdleMs: number }
   readonly edgeName: string
-  readonly tunnels: Set<Disposable>
-  /** Bytes through all tunnels, from clients and to them. */
-  readonly tunnelBytes: { in: number; out: number }
+  readonly tunnels: Set<OpenTunnel>
+  /** Of all tunnels so far. */
+  readonly tunnelBytes: Readonly<Record<TunnelKind, TunnelBytes>>
   readonly meter: EgressMeter
   readonly settle: (exchange: Exchange) => void
 }
@@ -21,13 +33,19 @@ export interface TunnelDeps {
 export interface TunnelEnds {
   readonly exchange: Exchange
   readonly upstream: Duplex
-  /** The VM's 101. */
+  /** The VM's 101; after CONNECT, where the VM says nothing, an empty one. */
   readonly head: ResponseHead
   /** The VM's first bytes behind its 101. */
   readonly rest: Buffer
 }
 
-/** Answers the client's upgrade and copies both ways until both sides have ended. */
+/** RFC 9110 section 9.3.6: the bytes of a CONNECT begin behind the client's request; the VM sees no HTTP. */
+export const NOTHING_SAID: Pick<TunnelEnds, 'head' | 'rest'> = {
+  head: { status: 200, reason: '', headers: [], names: [], framing: 'none', length: 0, keepAlive: false },
+  rest: Buffer.alloc(0),
+}
+
+/** Answers the client's upgrade or CONNECT and copies both ways until both sides have ended. */
 export function openTunnel(ends: TunnelEnds, deps: TunnelDeps): void {
   const { exchange, upstream, head, rest } = ends
   const accept = head.names.indexOf('sec-websocket-accept')
@@ -57,14 +75,16 @@ interface Sides {
   readonly upstream: Duplex
 }
 
-class Tunnel implements Watched, Disposable {
+class Tunnel implements Watched, OpenTunnel {
   slot = -1
+  readonly kind: TunnelKind
   readonly #sides: Sides
   readonly #deps: TunnelDeps
   #progressAt = performance.now()
   #open = 2
 
   constructor(sides: Sides, deps: TunnelDeps) {
+    this.kind = sides.exchange.isConnect ? 'connect' : 'websocket'
     this.#sides = sides
     this.#deps = deps
   }
@@ -114,14 +134,18 @@ class Tunnel implements Watched, Disposable {
 
   #count(counter: 'bytesIn' | 'bytesOut', bytes: number): void {
     const { meter, tunnelBytes } = this.#deps
-    tunnelBytes[counter === 'bytesIn' ? 'in' : 'out'] += bytes
+    tunnelBytes[this.kind][counter === 'bytesIn' ? 'in' : 'out'] += bytes
     const { pool } = this.#sides.exchange.record.route ?? {}
     if (counter === 'bytesOut' && pool !== undefined) meter.add(pool, 0, bytes)
   }
 
-  /** A side that closed before it had ended and flushed takes the other side with it. */
+  /**
+   * A side that closed before both had ended and all was flushed takes the other side with it. Node ends an HTTP/2
+   * stream that the client reset as if it were whole, so its own word alone is not enough.
+   */
   #closed(side: Duplex, other: Duplex): void {
-    if (!side.readableEnded || !side.writableFinished) this.#cut(other)
+    const isWhole = side.readableEnded && side.writableFinished && other.readableEnded
+    if (!isWhole) this.#cut(other)
     this.#open -= 1
     if (this.#open > 0) return
     const { exchange } = this.#sides

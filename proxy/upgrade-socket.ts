@@ -1,4 +1,4 @@
-/** A client's socket between its upgrade request and the VM's answer: early bytes are held back, its end is noticed. */
+/** A client's socket between its upgrade or CONNECT and the VM's answer: early bytes are held back, its end is noticed. */
 
 import { type IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
@@ -46,7 +46,7 @@ export class UpgradeSocket {
 }
 
 /** A response on a socket that the HTTP server has let go of; it ends the connection. */
-export function responseFor(request: IncomingMessage, socket: Socket): ServerResponse {
+function responseFor(request: IncomingMessage, socket: Socket): ServerResponse {
   const response = new ServerResponse(request)
   response.shouldKeepAlive = false
   response.assignSocket(socket)

@@ -10,7 +10,7 @@ import { FAULTS as SIDECAR } from '../../sidecar/errors.ts'
 
 const RELAY: Readonly<Record<string, Fault>> = FAULTS
 const ALL: Readonly<Record<string, Fault>> = { ...FAULTS, ...ROUTING, ...AUTH, ...ACME, ...SIDECAR }
-const FAMILIES = ['request', 'route', 'connect', 'upstream', 'limit', 'internal', 'draining']
+const FAMILIES = ['request', 'route', 'wake', 'connect', 'upstream', 'limit', 'internal', 'draining']
 
 /** RFC 9209 section 2.3, with the statuses that mean the same. */
 const PROXY_STATUS: Readonly<Record<string, readonly number[]>> = {
@@ -83,7 +83,8 @@ t.test('a timeout of the VM is 504, any other failure of it is not', async (t) =
 t.test('each family keeps to its statuses', async (t) => {
   const statuses: Readonly<Record<string, RegExp>> = {
     request: /^(400|405|417|505|508)$/,
-    route: /^(404|421|502|503)$/,
+    route: /^(403|404|421|502|503)$/,
+    wake: /^(502|503|504)$/,
     connect: /^(502|504)$/,
     upstream: /^(502|504)$/,
     limit: /^(408|413|414|429|431|503)$/,

@@ -15,6 +15,7 @@ export interface FakeRequest {
   /** Names and values, alternating; for HTTP/2 with pseudo-header fields. */
   readonly headers?: readonly string[]
   readonly isUpgrade?: boolean
+  readonly isConnect?: boolean
   readonly expectsContinue?: boolean
   /** By default what Content-Length and Transfer-Encoding say. */
   readonly bodyFraming?: BodyFraming
@@ -55,6 +56,7 @@ export function fakeExchange(request: FakeRequest = {}): FakeExchange {
     stream: new PassThrough(),
     bodyFraming: 'bodyFraming' in request ? request.bodyFraming : framingOf(fields),
     isUpgrade: request.isUpgrade ?? false,
+    isConnect: request.isConnect ?? false,
     expectsContinue: request.expectsContinue ?? false,
     record: {
       startedAt: performance.now(),

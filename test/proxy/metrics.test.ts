@@ -11,9 +11,10 @@ const GAUGES: Gauges = {
   table: () => TABLE,
   clientConnections: () => 4,
   upstreamConnections: () => 5,
-  tunnels: () => 2,
-  tunnelBytes: () => ({ in: 0, out: 0 }),
+  tunnels: (kind) => (kind === 'connect' ? 6 : 2),
+  tunnelBytes: () => ({ websocket: { in: 0, out: 0 }, connect: { in: 1, out: 2 } }),
   isDraining: () => 0,
+  wakes: () => ({ held: 3, asked: 7 }),
 }
 
 function metricsOf(...requests: (FakeRequest & { readonly seconds?: number })[]) {
@@ -115,6 +116,18 @@ t.test('measures durations, and connecting only where there was a connection to 
   t.ok(buckets.includes('edge_http_request_duration_seconds_bucket{le="0.025"} 1'), 'in seconds')
 })
 
+t.test('says who waits for a VM to wake, how often one was asked for, and how long that took', async (t) => {
+  const metrics = metricsOf(
+    OK,
+    { record: { status: 200, wakeMs: 250 } },
+    { record: { status: 504, wakeMs: 30_000 } },
+  )
+  t.same(await read(metrics, 'edge_wake_holds'), ['edge_wake_holds 3'])
+  t.same(await read(metrics, 'edge_wakes_asked_total'), ['edge_wakes_asked_total 7'])
+  t.same(await read(metrics, 'edge_wake_hold_seconds_count'), ['edge_wake_hold_seconds_count 2'])
+  t.same(await read(metrics, 'edge_wake_hold_seconds_sum'), ['edge_wake_hold_seconds_sum 30.25'])
+})
+
 t.test('reads the gauges at the moment when somebody looks', async (t) => {
   let table: TableState = TABLE
   const { registry } = createMetrics({ ...GAUGES, table: () => table, isDraining: () => 1 })
@@ -150,6 +163,9 @@ const NAMES: readonly (readonly [name: string, type: string])[] = [
   ['edge_tls_handshake_seconds', 'histogram'],
   ['edge_tunnels_open', 'gauge'],
   ['edge_tunnel_bytes_total', 'counter'],
+  ['edge_wake_holds', 'gauge'],
+  ['edge_wakes_asked_total', 'counter'],
+  ['edge_wake_hold_seconds', 'histogram'],
   ['landfall_table_rows', 'gauge'],
   ['landfall_table_revision', 'gauge'],
   ['landfall_table_age_seconds', 'gauge'],
@@ -171,6 +187,7 @@ t.test('tells client sockets from upstream sockets, and WebSockets from other tu
     'edge_sockets_open{side="client"} 4',
     'edge_sockets_open{side="upstream"} 5',
     'edge_tunnels_open{kind="websocket"} 2',
+    'edge_tunnels_open{kind="connect"} 6',
   ])
     t.ok(text.includes(`\n${line}\n`), line)
 })
