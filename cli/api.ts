@@ -180,7 +180,8 @@ function parseObject({ status, headers, text }: TextAnswer): Json {
   throw new CliError('cli_answer_unreadable', { detail: `Status ${status} with ${type}.` })
 }
 
-function refusalOf(answer: TextAnswer): Error {
+/** What an answer that is not a good one means: ApiRefusal, or CliError `cli_answer_unreadable`. */
+export function refusalOf(answer: TextAnswer): Error {
   const { status, headers, text } = answer
   const problem = status >= 400 ? findObject(text) : undefined
   const id = headers['x-request-id']

@@ -33,13 +33,24 @@ interface Token {
 
 /** @throws CliError `cli_usage` */
 export function parseCommandLine(commands: readonly Command[], line: readonly string[]): Parsed | HelpWanted {
-  const { words, rest } = splitWords(commands, line)
+  const { words, rest: given } = splitWords(commands, line)
+  const rest = markVerbatim(findCommand(commands, words), given)
   if (words.length === 0 && rest.includes('--version')) return parseCommandLine(commands, ['version'])
   const isHelp = findOwn(rest).some((text) => text === '--help' || text === '-h')
   const command = findCommand(commands, words)
   if (isHelp && (command !== undefined || words.length < 2)) return checkNoun(commands, words)
   if (command === undefined) return refuseWords(commands, words, rest)
   return { command, ...readValues(command, rest) }
+}
+
+/** Options end where a verbatim argument begins, as if `--` stood there. */
+function markVerbatim(command: Command | undefined, rest: readonly string[]): readonly string[] {
+  const args = Object.values(command?.arguments ?? {})
+  if (command === undefined || args.at(-1)?.isVerbatim !== true) return rest
+  const { tokens } = parseTokens(specsOf(command), rest)
+  const at = tokens.filter(({ kind }) => kind === 'positional')[args.length - 2]?.index
+  if (at === undefined || rest.slice(0, at + 2).includes('--')) return rest
+  return [...rest.slice(0, at + 1), '--', ...rest.slice(at + 1)]
 }
 
 /** What precedes `--`. */
@@ -94,8 +105,18 @@ function refuseNoun(commands: readonly Command[], noun: string): never {
 }
 
 function readValues(command: Command, rest: readonly string[]): Omit<Parsed, 'command'> {
-  const specs = { ...command.options, ...GLOBAL_OPTIONS }
-  const { tokens, positionals } = parseArgs({
+  const specs = specsOf(command)
+  const { tokens, positionals } = parseTokens(specs, rest)
+  const { json, ...options } = readOptions(command, specs, tokens)
+  return { args: readArguments(command, positionals), options, isJson: json === true }
+}
+
+function specsOf({ options }: Command): Readonly<Record<string, OptionSpec>> {
+  return { ...options, ...GLOBAL_OPTIONS }
+}
+
+function parseTokens(specs: Readonly<Record<string, OptionSpec>>, rest: readonly string[]) {
+  return parseArgs({
     args: [...rest],
     // Refusals are our own, so that they name what was meant.
     strict: false,
@@ -108,8 +129,6 @@ function readValues(command: Command, rest: readonly string[]): Omit<Parsed, 'co
       ]),
     ),
   })
-  const { json, ...options } = readOptions(command, specs, tokens)
-  return { args: readArguments(command, positionals), options, isJson: json === true }
 }
 
 function readOptions(

@@ -8,10 +8,11 @@ import type { CommandContext } from './command.ts'
 import { COMMANDS, NOUNS } from './commands.ts'
 import { isNameQuestion, printNames } from './completion-names.ts'
 import { type Connection, getConnection } from './connection.ts'
-import { CliError, Interrupted, refuseUsage } from './errors.ts'
-import { EXIT, type ExitCode } from './exit-codes.ts'
+import { CliError, Interrupted, ProgramEnded, refuseUsage } from './errors.ts'
+import { EXIT } from './exit-codes.ts'
 import { explain } from './explain.ts'
 import { helpOf, usageOf } from './help.ts'
+import type { ImageTools } from './image-tools.ts'
 import { type CliStream, Output } from './output.ts'
 
 /** The process, as far as the command line needs it. */
@@ -22,16 +23,18 @@ export interface CliProcess {
   readonly stderr: CliStream
   /** Aborts at Ctrl-C. */
   readonly signal: AbortSignal
+  readonly images?: ImageTools
 }
 
-/** `line` is what follows `landfall`. Never throws; every error has been told on standard error. */
-export async function runCli(line: readonly string[], io: CliProcess): Promise<ExitCode> {
+/** `line` is what follows `landfall`. Never throws; every error has been told on standard error. Returns the exit code. */
+export async function runCli(line: readonly string[], io: CliProcess): Promise<number> {
   const output = new Output(io)
   const isJson = line.includes('--json')
   try {
     await runToEnd(line, { io, output, isJson })
     return EXIT.ok
   } catch (error) {
+    if (error instanceof ProgramEnded) return error.exitCode
     if (io.signal.aborted) return EXIT.interrupted
     // Nobody reads on, as behind `| head`: that is no failure.
     if (error instanceof Interrupted) return EXIT.ok
@@ -85,7 +88,7 @@ function isHelp(parsed: Parsed | HelpWanted): parsed is HelpWanted {
   return 'help' in parsed
 }
 
-function createContext({ env, stdin, signal: interrupt }: CliProcess, output: Output) {
+function createContext({ env, stdin, images, signal: interrupt }: CliProcess, output: Output) {
   const signal = AbortSignal.any([interrupt, output.closed])
   let found: Promise<Connection> | undefined
   const find = () => {
@@ -96,6 +99,7 @@ function createContext({ env, stdin, signal: interrupt }: CliProcess, output: Ou
     api: new HttpsApi(find, signal),
     getConnection: find,
     output,
+    ...(images && { images }),
     isJson: false,
     env,
     stdin,

@@ -4,6 +4,7 @@ import type { Readable } from 'node:stream'
 import type { Environment } from '../lib/env-reader.ts'
 import type { Api } from './api.ts'
 import type { Connection } from './connection.ts'
+import type { ImageTools } from './image-tools.ts'
 import type { Output } from './output.ts'
 
 /** Names that completion asks the API for. */
@@ -30,6 +31,8 @@ export interface ArgumentSpec<Value = unknown> {
   readonly isOptional?: true
   /** Takes all that follow; the last argument alone. */
   readonly isRepeated?: true
+  /** Takes what looks like options as well; the last argument alone, with `isRepeated`. */
+  readonly isVerbatim?: true
 }
 
 export interface OptionSpec<Value = unknown> {
@@ -64,6 +67,7 @@ export interface CommandContext {
   /** Where the API is, without asking it anything. @throws CliError `cli_not_connected`, `cli_token_missing` */
   readonly getConnection: () => Promise<Connection>
   readonly output: Output
+  readonly images?: ImageTools
   readonly isJson: boolean
   readonly env: Environment
   readonly stdin: Readable

@@ -4,6 +4,7 @@ import type { Command } from './command.ts'
 import { DOMAIN_COMMANDS } from './commands/domain-commands.ts'
 import { EVENT_COMMANDS } from './commands/event-commands.ts'
 import { GRANT_COMMANDS } from './commands/grant-commands.ts'
+import { IMAGE_COMMANDS } from './commands/image-commands.ts'
 import { INFO_COMMANDS } from './commands/info-commands.ts'
 import { KEY_COMMANDS } from './commands/key-commands.ts'
 import { LOGIN_COMMANDS } from './commands/login-commands.ts'
@@ -11,8 +12,11 @@ import { MACHINE_COMMANDS } from './commands/machine-commands.ts'
 import { POOL_COMMANDS } from './commands/pool-commands.ts'
 import { PORT_COMMANDS } from './commands/port-commands.ts'
 import { ROUTE_COMMANDS } from './commands/route-commands.ts'
+import { SNAPSHOT_COMMANDS } from './commands/snapshot-commands.ts'
+import { SSH_COMMANDS } from './commands/ssh-commands.ts'
 import { STATUS_COMMANDS } from './commands/status-commands.ts'
 import { TOKEN_COMMANDS } from './commands/token-commands.ts'
+import { VM_CALL_COMMANDS } from './commands/vm-call-commands.ts'
 import { VM_COMMANDS } from './commands/vm-commands.ts'
 import type { Nouns } from './help.ts'
 
@@ -31,6 +35,9 @@ const PROCESSES: readonly Command[] = [
 
 export const COMMANDS: readonly Command[] = [
   ...VM_COMMANDS,
+  ...VM_CALL_COMMANDS,
+  ...SNAPSHOT_COMMANDS,
+  ...SSH_COMMANDS,
   ...PORT_COMMANDS,
   ...GRANT_COMMANDS,
   ...ROUTE_COMMANDS,
@@ -39,6 +46,7 @@ export const COMMANDS: readonly Command[] = [
   ...TOKEN_COMMANDS,
   ...KEY_COMMANDS,
   ...MACHINE_COMMANDS,
+  ...IMAGE_COMMANDS,
   ...EVENT_COMMANDS,
   ...STATUS_COMMANDS,
   ...LOGIN_COMMANDS,
@@ -48,16 +56,20 @@ export const COMMANDS: readonly Command[] = [
 
 export const NOUNS: Nouns = {
   vm: 'VMs: each has a name, a URL and ports',
+  snapshot: "VMs' disks as they were",
+  ssh: 'a shell in a VM',
+  tunnel: 'a port of a VM as bare bytes',
   port: 'ports of VMs: public or private',
   grant: 'who else may reach a VM',
   route: 'host names and where they lead',
   domain: 'host names of your own',
-  pool: 'pools of CPU, memory and disk: what is bought',
+  pool: 'what is bought: CPU, memory and disk',
   usage: 'what a pool used',
   token: 'who may call the API',
   key: "users' public SSH keys",
   host: 'machines that run VMs; without a verb: runs one',
   edge: 'processes that take requests; without a verb: runs one',
+  image: 'what VMs of this machine boot',
   status: 'how the platform is',
   events: 'changes as they happen',
   audit: 'who changed what',

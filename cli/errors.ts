@@ -85,6 +85,12 @@ export const FAULTS = {
     title: 'It did not happen in time',
     next: 'It may still happen. Look again later, or give it longer with --timeout.',
   },
+  cli_program_missing: {
+    ...OURS,
+    exit: EXIT.failed,
+    title: 'A program cannot be run',
+    next: 'Install the OpenSSH client, so that "ssh" is in the PATH.',
+  },
   cli_vm_failed: {
     ...OURS,
     source: 'upstream',
@@ -132,6 +138,17 @@ export class Interrupted extends Error {
   constructor(message = 'interrupted', options?: ErrorOptions) {
     super(message, options)
     this.name = 'Interrupted'
+  }
+}
+
+/** A program that a command ran in its own place ended with a code that is not 0. */
+export class ProgramEnded extends Error {
+  readonly exitCode: number
+
+  constructor(exitCode: number) {
+    super(`ended with ${exitCode}`)
+    this.name = 'ProgramEnded'
+    this.exitCode = exitCode
   }
 }
 

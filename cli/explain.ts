@@ -19,9 +19,14 @@ export interface Telling {
 
 /** With `isJson` the problem as one line of JSON, else a few lines: title, detail, next step, code, request id. */
 export function explain(error: unknown, { isJson, listing }: Telling): Explanation {
-  const exitCode = error instanceof ApiRefusal || error instanceof CliError ? error.exitCode : EXIT.failed
+  const exitCode = findExitCode(error)
   if (isJson) return { text: JSON.stringify(toProblem(error)), exitCode }
   return { text: toLines(error, listing).join('\n'), exitCode }
+}
+
+function findExitCode(error: unknown): ExitCode {
+  if (error instanceof ApiRefusal || error instanceof CliError) return error.exitCode
+  return error instanceof LandfallError ? exitCodeOf(error.fault.status) : EXIT.failed
 }
 
 function toProblem(error: unknown): object {

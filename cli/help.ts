@@ -7,6 +7,9 @@ import { EXIT_MEANINGS } from './exit-codes.ts'
 import { meant } from './spelling.ts'
 import { layOut } from './text-table.ts'
 
+/** Characters of a line of verbs in the overview. */
+const MAX_VERBS = 40
+
 /** What each noun is, in the order of the overview. */
 export type Nouns = Readonly<Record<string, string>>
 
@@ -46,9 +49,10 @@ function placeholderOf({ kind, isOptional, isRepeated }: ArgumentSpec): string {
 }
 
 function overview(commands: readonly Command[], nouns: Nouns): string {
-  const rows = Object.entries(nouns).map(([noun, meaning]) => {
+  const rows = Object.entries(nouns).flatMap(([noun, meaning]) => {
     const verbs = commands.filter(({ words }) => words[0] === noun).flatMap(({ words }) => words.slice(1))
-    return [noun, verbs.join(' '), meaning]
+    const [first = '', ...more] = wrapped(verbs)
+    return [[noun, first, meaning], ...more.map((line) => ['', line, ''])]
   })
   return `usage: landfall COMMAND [arguments] [options]
 
@@ -60,6 +64,18 @@ ${optionRows(GLOBAL_OPTIONS)}
 landfall help COMMAND    says more of one; landfall help exit-codes; landfall help --agent: the whole on one page
 LANDFALL_API, LANDFALL_TOKEN and LANDFALL_CA_FILE say where the API is, or "landfall login" keeps it.
 Without them a "landfall dev" that runs in this folder is used.`
+}
+
+/** Lines of words. */
+function wrapped(words: readonly string[]): string[] {
+  const lines: string[] = []
+  for (const word of words) {
+    const last = lines.at(-1)
+    if (last !== undefined && last.length + word.length < MAX_VERBS)
+      lines[lines.length - 1] = `${last} ${word}`
+    else lines.push(word)
+  }
+  return lines
 }
 
 function nounPage(commands: readonly Command[], noun: string, meaning: string): string {

@@ -14,8 +14,10 @@ export interface Grantee {
 }
 
 const VERBS = ['read', 'write', 'share', 'admin']
-const GRANTEE_KINDS = ['user', 'email', 'domain', 'token', 'link']
+const GRANTEE_KINDS = ['user', 'email', 'domain', 'token', 'link', 'vm']
 const MAX_WAIT_MS = 3_600_000
+const MIN_SUSPEND_SECONDS = 5
+const MAX_SUSPEND_SECONDS = 31_536_000
 const VISIBLE_ASCII = /^[\x21-\x7e]+$/
 
 export const POOL = nameOf('POOL', 'pools')
@@ -27,6 +29,7 @@ export const KEY_ID = nameOf('ID', 'keys')
 export const HOST = nameOf('HOST', 'hosts')
 export const EDGE = nameOf('EDGE', 'edges')
 export const ID = nameOf('ID')
+export const SNAPSHOT = nameOf('SNAPSHOT')
 export const NEW_NAME = nameOf('NAME')
 export const HOSTNAME = nameOf('HOSTNAME')
 
@@ -34,6 +37,7 @@ export const HOSTNAME = nameOf('HOSTNAME')
 export const TEXT: Kind<string> = { ...textOf('TEXT'), find: (text) => text }
 export const IMAGE = textOf('IMAGE')
 export const USER = textOf('USER')
+export const REFERENCE = textOf('REFERENCE')
 export const WORD = textOf('COMMAND')
 export const ADDRESS = textOf('ADDRESS:PORT')
 export const FILE: Kind<string> = { ...textOf('FILE'), isFile: true }
@@ -42,6 +46,10 @@ export const SIZE = kindOf('SIZE', findSize, 'a size such as 512M, 8G or 1.5T')
 export const CPUS = kindOf('CPUS', findCpuMillis, 'a number of CPUs such as 2, 1.5 or 500m')
 export const PORT = kindOf('PORT', (text) => findWhole(text, 1, 65_535), 'a whole number from 1 to 65535')
 export const COUNT = kindOf('COUNT', (text) => findWhole(text, 1, 1e9), 'a whole number from 1 up')
+export const VM_CPUS = kindOf('CPUS', (text) => findWhole(text, 1, 64), 'a whole number of CPUs from 1 to 64')
+export const WEIGHT = kindOf('WEIGHT', (text) => findWhole(text, 1, 10_000), 'a whole number from 1 to 10000')
+/** Seconds; 0 for never. */
+export const IDLE = kindOf('TIME', findIdleSeconds, 'a time from 5s to 365d such as 10m, or never')
 /** Milliseconds. */
 export const WAIT = kindOf(
   'TIME',
@@ -68,10 +76,12 @@ export const SCOPE = kindOf(
 export const GRANTEE = kindOf(
   'WHOM',
   findGrantee,
-  'an e-mail address (ann@example.org), a domain of addresses (@example.org), or user:ID, token:ID, link:ID',
+  'an e-mail address (ann@example.org), a domain of addresses (@example.org), or user:ID, token:ID, link:ID, vm:NAME',
 )
 export const API_URL = kindOf('URL', findApiUrl, 'an address such as https://admin.example.test')
 export const SHELL = choiceOf('SHELL', ['bash', 'zsh', 'fish'])
+export const IMAGE_KIND = choiceOf('KIND', ['hello', 'small', 'debian'])
+export const EGRESS = choiceOf('EGRESS', ['open', 'none'])
 export const ROLE = choiceOf('ROLE', ['viewer', 'root'])
 
 /** Sent as `Authorization: Bearer`, so it has to be printable and without spaces. */
@@ -109,6 +119,12 @@ function findWhole(text: string, min: number, max: number): number | undefined {
 
 function bareSeconds(text: string): number | undefined {
   return /^\d{1,9}$/.test(text) ? Number(text) * 1_000 : undefined
+}
+
+function findIdleSeconds(text: string): number | undefined {
+  if (text === 'never') return 0
+  const seconds = Math.round((findDurationMs(text) ?? bareSeconds(text) ?? 0) / 1_000)
+  return seconds >= MIN_SUSPEND_SECONDS ? atMost(seconds, MAX_SUSPEND_SECONDS) : undefined
 }
 
 function atMost(amount: number | undefined, max: number): number | undefined {

@@ -77,6 +77,11 @@ export class Output {
     await this.print(layOut(table, this.#terminal()).join('\n'))
   }
 
+  /** Standard output for bytes that are no text. */
+  get bytes(): Writable {
+    return this.#stdout
+  }
+
   /** A line of standard error. */
   say(text: string): void {
     this.#stderr.write(`${text}\n`)

@@ -106,18 +106,30 @@ export class Transport implements Disposable {
 
   /** What a failed request means for the command. */
   #explain(error: unknown, limit: AbortSignal): Error {
-    const { code = '', message } = error as NodeJS.ErrnoException
-    const { url } = this.#target
-    if (this.#signal.aborted) return new Interrupted()
-    if (limit.aborted) return new CliError('cli_slow', { cause: error, detail: `${url} is silent.` })
-    const isTls = /CERT|SIGNATURE|SELF_SIGNED|ISSUER|ALTNAME|^ERR_TLS|^ERR_SSL|^UNABLE_TO/.test(code)
-    const detail = `${url}: ${message === '' ? code : message}`
-    return new CliError(isTls ? 'cli_untrusted' : 'cli_unreachable', { cause: error, detail })
+    return explainFailure(error, { url: this.#target.url, signal: this.#signal, limit })
   }
 }
 
+interface Failed {
+  readonly url: string
+  /** Ctrl-C. */
+  readonly signal: AbortSignal
+  /** The time limit. */
+  readonly limit: AbortSignal
+}
+
+/** Why a request or a connection failed: Interrupted, or CliError `cli_slow`, `cli_untrusted`, `cli_unreachable`. */
+export function explainFailure(error: unknown, { url, signal, limit }: Failed): Error {
+  const { code = '', message } = error as NodeJS.ErrnoException
+  if (signal.aborted) return new Interrupted()
+  if (limit.aborted) return new CliError('cli_slow', { cause: error, detail: `${url} is silent.` })
+  const isTls = /CERT|SIGNATURE|SELF_SIGNED|ISSUER|ALTNAME|^ERR_TLS|^ERR_SSL|^UNABLE_TO/.test(code)
+  const detail = `${url}: ${message === '' ? code : message}`
+  return new CliError(isTls ? 'cli_untrusted' : 'cli_unreachable', { cause: error, detail })
+}
+
 /** RFC 6761 section 6.3: names under localhost are this machine; resolvers that do not know it are not asked. */
-const lookUpLocally: LookupFunction = (hostname, options, callback) => {
+export const lookUpLocally: LookupFunction = (hostname, options, callback) => {
   const isLocal = hostname === 'localhost' || hostname.endsWith('.localhost')
   if (!isLocal) lookUp(hostname, options, callback)
   else if (options.all === true) callback(null, [{ address: '127.0.0.1', family: 4 }])

@@ -4,16 +4,19 @@ import { type Json, path } from '../api.ts'
 import type { CommandContext } from '../command.ts'
 import { listOf, textOf } from '../views.ts'
 import { waitForUrl } from './url-wait.ts'
-import { changeVm, createVm } from './vm-puts.ts'
+import { changeVm, createVm, type VmSource } from './vm-puts.ts'
 
 export interface NewVm {
   /** The API makes one when it is absent. */
   readonly name: string | undefined
-  readonly pool: string | undefined
-  readonly image: string | undefined
-  readonly port: number | undefined
-  readonly public: true | undefined
-  readonly comment: string | undefined
+  readonly pool?: string | undefined
+  readonly image?: string | undefined
+  readonly port?: number | undefined
+  readonly public?: true | undefined
+  readonly comment?: string | undefined
+  /** More members of the body. */
+  readonly shape?: object
+  readonly source?: VmSource
   readonly timeoutMs: number
 }
 
@@ -30,8 +33,10 @@ export async function newVm(context: CommandContext, wanted: NewVm): Promise<voi
   return context.isJson ? context.output.printJson(view) : context.output.print(url)
 }
 
-function toBody({ pool, image, port, public: isPublic, comment }: NewVm) {
+function toBody({ pool, image, port, public: isPublic, comment, shape, source }: NewVm) {
   return {
+    ...shape,
+    ...(source && { source }),
     ...(pool !== undefined && { pool }),
     ...(image !== undefined && { image }),
     ...(port !== undefined && { port }),

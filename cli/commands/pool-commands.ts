@@ -4,7 +4,7 @@ import { printDeleted, printListing, printRecord, printWritten } from '../answer
 import { type Json, path } from '../api.ts'
 import { type Command, type CommandContext, command } from '../command.ts'
 import { refuseUsage } from '../errors.ts'
-import { CPUS, HOST, NEW_NAME, POOL, SINCE, SIZE } from '../kinds.ts'
+import { CPUS, HOST, NEW_NAME, POOL, SINCE, SIZE, USER } from '../kinds.ts'
 import { formatCpus, formatSize } from '../units.ts'
 import { age, cpus, plain, size, textOf } from '../views.ts'
 import { printUsage } from './usage-table.ts'
@@ -16,6 +16,8 @@ const SIZES = {
   cpus: { kind: CPUS, summary: 'CPUs, as 2, 1.5 or 500m' },
   memory: { kind: SIZE, summary: 'Memory, as 512M or 8G' },
   disk: { kind: SIZE, summary: 'Disk, as 100G' },
+  io: { kind: SIZE, summary: 'Bytes a second that its disks may read, and write, as 100M; else any number' },
+  owner: { kind: USER, summary: 'The user whose SSH keys open its VMs' },
   host: { kind: HOST, summary: 'The host to place it on, else the one with the most room' },
 } as const
 
@@ -51,6 +53,8 @@ export const POOL_COMMANDS: readonly Command[] = [
       return printRecord(context, view, [
         plain('NAME'),
         ...columns,
+        size('IO', 'ioBytesPerSecond'),
+        plain('OWNER'),
         plain('HOST'),
         plain('CREATED', 'createdAt'),
       ])
@@ -76,11 +80,10 @@ export const POOL_COMMANDS: readonly Command[] = [
     examples: ['landfall pool set web --memory 16G'],
     run: async (context, { args: { pool }, options }) => {
       const wanted = toBody(options)
-      if (Object.keys(wanted).length === 0)
-        refuseUsage('Name what to change: --cpus, --memory, --disk or --host.')
+      if (Object.keys(wanted).length === 0) refuseUsage('Name what to change, as --memory or --host.')
       const view = await context.api.call({ method: 'GET', path: path`/v1/pools/${pool}` })
-      const { cpuMillis, memoryBytes, diskBytes, host } = view
-      const body = { cpuMillis, memoryBytes, diskBytes, host, ...wanted }
+      const { cpuMillis, memoryBytes, diskBytes, ioBytesPerSecond, owner, host } = view
+      const body = { cpuMillis, memoryBytes, diskBytes, ioBytesPerSecond, owner, host, ...wanted }
       return putPool(context, pool, { revision: Number(view.revision), body })
     },
   }),
@@ -111,14 +114,18 @@ interface Sizes {
   readonly cpus: number | undefined
   readonly memory: number | undefined
   readonly disk: number | undefined
+  readonly io: number | undefined
+  readonly owner: string | undefined
   readonly host: string | undefined
 }
 
-function toBody({ cpus, memory, disk, host }: Sizes) {
+function toBody({ cpus, memory, disk, io, owner, host }: Sizes) {
   return {
     ...(cpus !== undefined && { cpuMillis: cpus }),
     ...(memory !== undefined && { memoryBytes: memory }),
     ...(disk !== undefined && { diskBytes: disk }),
+    ...(io !== undefined && { ioBytesPerSecond: io }),
+    ...(owner !== undefined && { owner }),
     ...(host !== undefined && { host }),
   }
 }

@@ -7,15 +7,16 @@ import { refuseUsage } from '../errors.ts'
 import { IMAGE, NEW_NAME, POOL, PORT, TEXT, VM, WAIT } from '../kinds.ts'
 import { age, type Column, plain, textOf } from '../views.ts'
 import { newVm } from './new-vm.ts'
-import { changeVm, stateOf, type VmWrite } from './vm-puts.ts'
+import { callVm, changeVm, stateOf, type VmWrite } from './vm-puts.ts'
+import { SHAPE_LINES, SHAPE_OPTIONS, toShape } from './vm-shape.ts'
 
-const VM_ARGUMENT = { kind: VM, summary: "The VM's name" } as const
-const WAIT_OPTION = {
+export const VM_ARGUMENT = { kind: VM, summary: "The VM's name" } as const
+export const WAIT_OPTION = {
   kind: WAIT,
   summary: 'How long to wait, as 90s or 5m; 2m unless given',
 } as const
 const STATE: Column = { title: 'STATE', of: stateOf }
-const DEFAULT_WAIT_MS = 120_000
+export const DEFAULT_WAIT_MS = 120_000
 
 export const VM_COMMANDS: readonly Command[] = [
   command('vm list', {
@@ -56,11 +57,15 @@ export const VM_COMMANDS: readonly Command[] = [
       port: { kind: PORT, summary: 'The port that the URL leads to' },
       public: { summary: 'Lets everybody in, without a login' },
       comment: { kind: TEXT, summary: 'Up to 200 characters' },
+      ...SHAPE_OPTIONS,
       timeout: WAIT_OPTION,
     },
-    examples: ['landfall vm new web --public', 'url=$(landfall vm new)'],
-    run: (context, { args: { vm }, options: { timeout = DEFAULT_WAIT_MS, ...options } }) =>
-      newVm(context, { name: vm, timeoutMs: timeout, ...options }),
+    examples: ['landfall vm new web --public', 'url=$(landfall vm new)', 'landfall vm new db --memory 1G'],
+    run: (context, { args: { vm }, options: { timeout = DEFAULT_WAIT_MS, ...options } }) => {
+      const { pool, image, port, public: isPublic, comment } = options
+      const wanted = { pool, image, port, public: isPublic, comment, shape: toShape(options) }
+      return newVm(context, { name: vm, timeoutMs: timeout, ...wanted })
+    },
   }),
   command('vm set', {
     summary: 'Changes a VM; what is not named stays',
@@ -69,14 +74,18 @@ export const VM_COMMANDS: readonly Command[] = [
       image: { kind: IMAGE, summary: 'What it boots the next time' },
       port: { kind: PORT, summary: 'The port that the URL leads to' },
       comment: { kind: TEXT, summary: 'Up to 200 characters' },
+      ...SHAPE_OPTIONS,
     },
-    run: (context, { args: { vm }, options: { image, port, comment } }) => {
+    details: 'CPUs, memory and a larger disk count from the next start; weight and egress at once.',
+    examples: ['landfall vm set web --memory 1G --suspend-after 10m'],
+    run: (context, { args: { vm }, options: { image, port, comment, ...options } }) => {
       const body = {
+        ...toShape(options),
         ...(image !== undefined && { image }),
         ...(port !== undefined && { port }),
         ...(comment !== undefined && { comment }),
       }
-      if (Object.keys(body).length === 0) refuseUsage('Name what to change: --image, --port or --comment.')
+      if (Object.keys(body).length === 0) refuseUsage('Name what to change, as --image or --memory.')
       return printChanged(context, { name: vm, body })
     },
   }),
@@ -84,8 +93,7 @@ export const VM_COMMANDS: readonly Command[] = [
     summary: 'Starts a VM and waits until it runs',
     arguments: { vm: VM_ARGUMENT },
     options: { timeout: WAIT_OPTION },
-    run: (context, { args: { vm }, options: { timeout = DEFAULT_WAIT_MS } }) =>
-      printChanged(context, { name: vm, body: { state: 'running' }, timeoutMs: timeout }),
+    run: (context, { args: { vm }, options: { timeout = DEFAULT_WAIT_MS } }) => startVm(context, vm, timeout),
   }),
   command('vm stop', {
     summary: 'Stops a VM and waits until it has stopped; its disk stays',
@@ -107,6 +115,16 @@ export const VM_COMMANDS: readonly Command[] = [
   }),
 ]
 
+/** One that is asleep is as it is wanted; who starts it wants to find it awake. */
+async function startVm(context: CommandContext, name: string, timeoutMs: number): Promise<void> {
+  const deadline = performance.now() + timeoutMs
+  const view = await changeVm(context, { name, body: { state: 'running' }, timeoutMs })
+  const left = deadline - performance.now()
+  const isAsleep = stateOf(view) === 'asleep'
+  const awake = isAsleep ? await callVm(context, { name, what: 'wake', timeoutMs: left }) : view
+  return printWritten(context, { view: awake, name, said: `vm ${name}: ${stateOf(awake)}` })
+}
+
 async function printChanged(context: CommandContext, write: VmWrite): Promise<void> {
   const view = await changeVm(context, write)
   return printWritten(context, { view, name: write.name, said: `vm ${write.name}: ${stateOf(view)}` })
@@ -122,6 +140,7 @@ const VM_LINES: readonly Column[] = [
   plain('PORT'),
   { title: 'PORTS', of: formatPorts },
   { title: 'OPEN', of: formatOpen },
+  ...SHAPE_LINES,
   plain('HOST', 'report.host'),
   plain('GENERATION', 'report.generation'),
   plain('COMMENT'),

@@ -14,6 +14,13 @@ export interface VmBody {
   readonly ports?: Readonly<Record<string, { readonly visibility: string }>>
   readonly comment?: string
   readonly state?: 'running' | 'stopped'
+  readonly source?: VmSource
+}
+
+/** What a new VM is to be a copy of: another one as it is, or one of its snapshots. */
+export interface VmSource {
+  readonly vm: string
+  readonly snapshot?: string
 }
 
 export interface VmWrite {
@@ -54,8 +61,30 @@ export async function changeVm(context: CommandContext, write: VmWrite): Promise
   }
 }
 
+export interface VmCall {
+  readonly name: string
+  readonly what: 'restart' | 'suspend' | 'wake'
+  readonly timeoutMs: number
+}
+
+/** Lets the VM do something once, and returns it when its host has done so. @throws ApiRefusal, CliError `cli_vm_failed` */
+export async function callVm(context: CommandContext, { name, what, timeoutMs }: VmCall): Promise<Json> {
+  const deadline = performance.now() + timeoutMs
+  for (;;) {
+    const leftMs = deadline - performance.now()
+    try {
+      const address = path`/v1/vms/${name}/${what}`
+      return await context.api.call({ method: 'POST', path: address, ...waitingFor(leftMs) })
+    } catch (error) {
+      await getUnready(context, name, error)
+      // Once more would be one restart more.
+      if (what === 'restart' || deadline - performance.now() < MIN_WAIT_MS) throw error
+    }
+  }
+}
+
 /** `?wait=…`, and a time limit for the request that leaves room for it. */
-function waitingFor(timeoutMs: number) {
+export function waitingFor(timeoutMs: number) {
   const wait = Math.max(0, Math.min(MAX_WAIT_SECONDS, Math.floor(timeoutMs / 1_000)))
   return { query: { wait }, timeoutMs: wait * 1_000 + ANSWER_MS }
 }
@@ -145,6 +174,7 @@ function phaseOf(view: Json): string {
 export function stateOf(view: Json): string {
   const [wanted, reported] = [textOf(view, 'state'), textOf(view, 'report.state')]
   if (reported === wanted || reported === 'failed') return reported
+  if (reported === 'asleep' && wanted === 'running') return reported
   if (wanted === 'stopped') return reported === '' ? 'stopped' : 'stopping'
   return 'starting'
 }

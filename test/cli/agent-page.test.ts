@@ -22,7 +22,16 @@ interface Named {
 
 /** Every path of the page. */
 function pathsOf(page: string): Named[] {
-  const found = page.matchAll(
+  // `/v1/vms/VM/restart|wake` is two.
+  const whole = page.replaceAll(
+    /((?:[A-Z]+ )?\/v1\/[A-Za-z0-9./]*\/)([a-z]+(?:\|[a-z]+)+)/g,
+    (_all, start, ends) =>
+      String(ends)
+        .split('|')
+        .map((end) => start + end)
+        .join(', '),
+  )
+  const found = whole.matchAll(
     /(?:\b(GET|PUT|POST|DELETE) )?(\/v1\/[A-Za-z0-9./]*[A-Za-z0-9])(\?[a-z=&0-9]+)?(?: (POST)\b)?/g,
   )
   return [...found].map(([, before, path = '', query = '', after]) => ({
@@ -127,7 +136,7 @@ t.test('every field of a body is one that the API knows', async (t) => {
 
 t.test('every command and option of it is in the table', (t) => {
   const named = commandsOf(PAGE)
-  t.ok(named.flatMap(({ commands }) => commands).length > 30)
+  t.ok(named.flatMap(({ commands }) => commands).length > 20)
   for (const { commands, options } of named) {
     const found = commands.map((name) => COMMANDS.find(({ words }) => words.join(' ') === name))
     t.notOk(found.includes(undefined), commands.join(', '))

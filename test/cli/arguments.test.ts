@@ -93,7 +93,10 @@ t.test('says what is wrong, and what was meant', (t) => {
     ['vms', /There is no command "vms"\. Did you mean "vm"\?/],
     ['frobnicate', /There is no command "frobnicate"\.$/],
     ['frobnicate --help', /There is no command "frobnicate"\.$/],
-    ['vm', /"landfall vm" needs a verb: list, show, new, set, start, stop, delete\./],
+    [
+      'vm',
+      /"landfall vm" needs a verb: list, show, new, set, start, stop, delete, copy, restart, suspend, wake\./,
+    ],
     ['vm lsit', /"landfall vm" has no verb "lsit"\. Did you mean "list"\?/],
     ['host lst', /"landfall host" has no verb "lst"\. Did you mean "list"\?/],
     ['vm list --pol p', /"landfall vm list" has no option --pol\. Did you mean "--pool"\?/],

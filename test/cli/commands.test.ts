@@ -16,7 +16,14 @@ const CASES = [...VM_CASES, ...NAME_CASES, ...PLATFORM_CASES]
 /** Tried elsewhere: they wait, follow, log in or tell of the command line itself. */
 const TRIED_ELSEWHERE = [
   'vm new',
+  'vm copy',
+  'snapshot branch',
   'events',
+  'ssh',
+  'tunnel',
+  'image build',
+  'image list',
+  'image remove',
   'login',
   'logout',
   'key add',

@@ -21,7 +21,10 @@ interface Case {
 const NAMES: Readonly<Record<string, string>> = { pools: 'main web', vms: 'db web web-2' }
 
 const CASES: readonly Case[] = [
-  { line: 'landfall vm ', offered: ['list', 'show', 'new', 'set', 'start', 'stop', 'delete'] },
+  {
+    line: 'landfall vm ',
+    offered: 'list show new set start stop delete copy restart suspend wake'.split(' '),
+  },
   { line: 'landfall vm st', offered: ['start', 'stop'] },
   { line: 'landfall to', offered: ['token'] },
   { line: 'landfall vm show ', offered: ['db', 'web', 'web-2'] },

@@ -24,6 +24,20 @@ export const PLATFORM_CASES: readonly CommandCase[] = [
     stderr: 'pool web: 2 CPUs, 4 GiB, disk 20 GiB, on host local\n',
   },
   {
+    line: 'pool set web --owner ann --io 100M',
+    sent: [
+      ['GET', '/v1/pools/web'],
+      [
+        'PUT',
+        '/v1/pools/web',
+        {
+          ...{ cpuMillis: 1_500, memoryBytes: 8_589_934_592, diskBytes: 107_374_182_400 },
+          ...{ ioBytesPerSecond: 104_857_600, owner: 'ann', host: 'local' },
+        },
+      ],
+    ],
+  },
+  {
     line: 'pool set web --memory 16G',
     sent: [
       ['GET', '/v1/pools/web'],

@@ -24,6 +24,15 @@ export const VM = {
   createdAt: '2026-01-31T12:00:00Z',
   revision: 9,
 }
+const SNAPSHOT = {
+  id: '0f3a9c21be44',
+  vm: 'web',
+  kind: 'made',
+  state: 'ready',
+  label: 'before',
+  bytes: 1_048_576,
+  takenAt: '2026-01-31T12:00:00Z',
+}
 const TOKEN = {
   id: 'abc',
   label: 'deploy',
@@ -91,6 +100,13 @@ export const ITEMS: Readonly<Record<string, object>> = {
   '/v1/vms/web/ports/3000': { port: 3000, visibility: 'public', url: 'https://3000--web.example.test/' },
   '/v1/vms/web/grants': { grants: [GRANT, { ...GRANT, id: 'g2', ports: undefined }] },
   '/v1/vms/web/grants/g1': GRANT,
+  '/v1/vms/web/snapshots': {
+    snapshots: [SNAPSHOT, { ...SNAPSHOT, id: 'f00', kind: 'kept', state: 'wanted', bytes: undefined }],
+  },
+  '/v1/vms/web/restart': VM,
+  '/v1/vms/web/suspend': { ...VM, report: { ...VM.report, state: 'asleep' } },
+  '/v1/vms/web/wake': VM,
+  '/v1/vms/web/restore': { ...VM, restore: { id: 'f00', snapshot: '0f3a9c21be44' } },
   '/v1/routes': {
     routes: [
       { hostname: 'a.example.test', vm: 'web', port: 80, visibility: 'public', state: 'running' },
@@ -154,6 +170,7 @@ export const script: Script = ({ method, path, body }) => {
   if (method === 'POST' && path === '/v1/tokens')
     return { status: 201, body: { ...TOKEN, token: 'lf_the_token' } }
   if (method === 'POST' && path === '/v1/vms/web/grants') return { status: 201, body: GRANT }
+  if (method === 'POST' && path === '/v1/vms/web/snapshots') return { status: 201, body: SNAPSHOT }
   if (method === 'POST' && path === '/v1/keys') return { status: 201, body: { id: 'k1' } }
   const item = ITEMS[path]
   if (item === undefined) return problem(404, 'api_not_found')

@@ -43,6 +43,67 @@ export const VM_CASES: readonly CommandCase[] = [
     stderr: /vm web: stopping\n$/,
   },
   {
+    line: 'vm set web --cpus 2 --memory 512M --disk 20G --weight 200 --egress none --suspend-after 10m',
+    sent: [
+      ['GET', '/v1/vms/web'],
+      [
+        'PUT',
+        '/v1/vms/web',
+        {
+          ...{ cpus: 2, memoryBytes: 536_870_912, diskBytes: 21_474_836_480 },
+          ...{ weight: 200, egress: 'none', suspendAfterSeconds: 600 },
+        },
+      ],
+    ],
+    stdout: 'web\n',
+  },
+  {
+    line: 'vm set web --suspend-after never',
+    sent: [
+      ['GET', '/v1/vms/web'],
+      ['PUT', '/v1/vms/web', { suspendAfterSeconds: 0 }],
+    ],
+  },
+  {
+    line: 'vm restart web --timeout 5s',
+    sent: [['POST', '/v1/vms/web/restart']],
+    stdout: 'web\n',
+    stderr: 'vm web: running\n',
+  },
+  {
+    line: 'vm suspend web',
+    sent: [['POST', '/v1/vms/web/suspend']],
+    stdout: 'web\n',
+    stderr: 'vm web: asleep\n',
+  },
+  { line: 'vm wake web', sent: [['POST', '/v1/vms/web/wake']], stderr: 'vm web: running\n' },
+  {
+    line: 'snapshot make web --label before',
+    sent: [['POST', '/v1/vms/web/snapshots', { label: 'before' }]],
+    stdout: '0f3a9c21be44\n',
+    stderr: 'snapshot 0f3a9c21be44 of web is ready\n',
+  },
+  {
+    line: 'snapshot list web',
+    sent: [['GET', '/v1/vms/web/snapshots']],
+    stdout:
+      /^ID +STATE +KIND +SIZE +AGE +LABEL +MESSAGE\n0f3a9c21be44 +ready +made +1 MiB +\d+d +before\nf00 +wanted +kept /,
+  },
+  {
+    line: 'snapshot restore web 0f3a9c21be44',
+    sent: [['POST', '/v1/vms/web/restore', { snapshot: '0f3a9c21be44' }]],
+    stdout: 'f00\n',
+    stderr: 'vm web: running, as in 0f3a9c21be44; what it was before is f00\n',
+  },
+  {
+    line: 'snapshot delete web f00 f01',
+    sent: [
+      ['DELETE', '/v1/vms/web/snapshots/f00'],
+      ['DELETE', '/v1/vms/web/snapshots/f01'],
+    ],
+    stderr: 'deleted f00\ndeleted f01\n',
+  },
+  {
     line: 'vm delete web db',
     sent: [
       ['DELETE', '/v1/vms/web'],
@@ -95,6 +156,12 @@ export const VM_CASES: readonly CommandCase[] = [
   {
     line: 'grant add web user:u1 --role root',
     sent: [['POST', '/v1/vms/web/grants', { to: { kind: 'user', value: 'u1' }, role: 'root' }]],
+  },
+  {
+    line: 'grant add web vm:db --port 5432',
+    sent: [
+      ['POST', '/v1/vms/web/grants', { to: { kind: 'vm', value: 'db' }, role: 'viewer', ports: [5_432] }],
+    ],
   },
   { line: 'grant delete web g1', sent: [['DELETE', '/v1/vms/web/grants/g1']] },
 ]

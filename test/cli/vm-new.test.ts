@@ -206,3 +206,62 @@ t.test('Ctrl-C ends it at once', async (t) => {
   t.equal(stdout, '')
   t.notMatch(stderr, 'landfall:')
 })
+
+t.test('a VM is made with the size that is named', async (t) => {
+  const { cli, calls } = await vmFor(t, {})
+  const line = 'vm new web --cpus 2 --memory 512M --disk 20G --suspend-after 10m --egress none'
+  t.equal((await cli(line.split(' '))).code, 0)
+  t.same(apiCalls(calls)[0]?.body, {
+    ...{ cpus: 2, memoryBytes: 536_870_912, diskBytes: 21_474_836_480 },
+    ...{ egress: 'none', suspendAfterSeconds: 600 },
+  })
+  for (const wrong of ['--cpus 0', '--cpus 1.5', '--weight 0', '--suspend-after 4s', '--egress some']) {
+    t.equal((await cli(['vm', 'new', 'web', ...wrong.split(' ')])).code, 2, wrong)
+  }
+})
+
+t.test('a copy and a branch are made of a VM, and print their URL', async (t) => {
+  const { cli, calls, port } = await vmFor(t, {})
+  const copied = await cli('vm copy db web'.split(' '))
+  t.match(copied, { code: 0, stdout: `https://web.localhost:${port}/\n` })
+  const branched = await cli('snapshot branch db s1 web'.split(' '))
+  t.match(branched, { code: 0, stdout: `https://web.localhost:${port}/\n` })
+  t.equal((await cli('vm copy db'.split(' '))).code, 0)
+  const makings = apiCalls(calls).filter(({ body }) => Object.hasOwn(Object(body), 'source'))
+  t.same(
+    makings.map(({ method, path, body }) => [method, path, body]),
+    [
+      ['PUT', '/v1/vms/web', { source: { vm: 'db' } }],
+      ['PUT', '/v1/vms/web', { source: { vm: 'db', snapshot: 's1' } }],
+      ['POST', '/v1/vms', { source: { vm: 'db' } }],
+    ],
+  )
+})
+
+t.test('to start a VM that is asleep wakes it', async (t) => {
+  const asleep = { name: 'web', state: 'running', report: { state: 'asleep' }, revision: 5 }
+  const { cli, calls } = await scriptedCliFor(t, ({ path }) => ({
+    body: path.endsWith('/wake') ? { ...asleep, report: { state: 'running' } } : asleep,
+  }))
+  const { code, stderr } = await cli('vm start web'.split(' '))
+  t.equal(code, 0)
+  t.match(stderr, /vm web: running\n$/)
+  t.same(
+    calls.filter(({ method }) => method === 'POST').map(({ path, query }) => [path, Number(query.wait) > 0]),
+    [['/v1/vms/web/wake', true]],
+  )
+})
+
+t.test('a call that is not done in time is made again, but a restart is not', async (t) => {
+  let posts = 0
+  const view = { name: 'web', state: 'running', report: { state: 'asleep' }, revision: 5 }
+  const { cli } = await scriptedCliFor(t, ({ method }) => {
+    if (method !== 'POST') return { body: view }
+    posts += 1
+    return posts % 2 === 1 ? NOT_READY : { body: view }
+  })
+  t.equal((await cli('vm suspend web'.split(' '))).code, 0)
+  t.equal(posts, 2)
+  t.equal((await cli('vm restart web'.split(' '))).code, 7)
+  t.equal(posts, 3)
+})
