@@ -42,7 +42,8 @@ function findUnaudited(mutations: readonly Mutation[]): readonly string[] {
     .flatMap(({ key, isCheck }) => (isCheck ? [] : key))
     .filter((key) => !/^(audit|idempotency)\//.test(key))
   // These follow from what was changed beside them.
-  const isDerived = (key: string) => /^(route|binding|join|claim|inside)\//.test(key) && audited.length > 0
+  const isDerived = (key: string) =>
+    /^(route|binding|join|claim|inside|snapshot|grave|call)\//.test(key) && audited.length > 0
   return changed.filter((key) => !audited.includes(key) && !isDerived(key))
 }
 
