@@ -28,11 +28,11 @@ t.test('Chromium loads the page of the VM hello over HTTP/2, with a WebSocket an
   t.match(await response?.securityDetails(), { protocol: 'TLS 1.3', issuer: /Landfall local CA/ })
   t.match(await page.textContent('main'), /GET \/ HTTP\/1\.1/)
 
-  await page.waitForFunction(`/[1-9]/.test(document.querySelector('#ticks').textContent)`)
+  await page.locator('#ticks', { hasText: /[1-9]/ }).waitFor()
   t.pass('events arrive')
   await page.fill('#text', 'from a real browser')
   await page.click('#say button')
-  await page.waitForFunction(`document.querySelector('#said').textContent.includes('from a real browser')`)
+  await page.locator('#said', { hasText: 'from a real browser' }).waitFor()
   t.pass('the WebSocket echoes')
   t.same(complaints, [], 'the console is empty')
 

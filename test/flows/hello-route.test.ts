@@ -15,7 +15,11 @@ async function storeFor(t: Test): Promise<Store> {
 
 /** Starts a host, looks, and ends it. */
 async function runHost(t: Test, store: Store, domain: string, look = async () => {}): Promise<void> {
-  const config = loadConfig({ LANDFALL_DATA: t.testdir(), LANDFALL_DOMAIN: domain })
+  const config = loadConfig({
+    LANDFALL_DATA: t.testdir(),
+    LANDFALL_DOMAIN: domain,
+    LANDFALL_VMM: 'process',
+  })
   await using _host = await startHost(config, { store, log: listLogOf([]) })
   await look()
 }

@@ -37,11 +37,14 @@ export interface TestHostOptions extends Omit<HostDeps, 'log'> {
   readonly dataFolder?: string
 }
 
+/** VMs that are processes, and files that go when they are deleted. */
+const QUICK = { LANDFALL_VMM: 'process', LANDFALL_DISK_GRACE_S: '0' }
+
 /** Ends with the test, with its VMs. */
 export async function hostFor(t: Test, options: TestHostOptions): Promise<TestHost> {
   const { env = {}, dataFolder = folderFor(t), ...deps } = options
   const lines: HostLine[] = []
-  const config = loadConfig({ LANDFALL_DATA: dataFolder, ...env })
+  const config = loadConfig({ LANDFALL_DATA: dataFolder, ...QUICK, ...env })
   const host = await startHost(config, { ...deps, log: listLogOf(lines) })
   const end = async () => host[Symbol.asyncDispose]()
   t.teardown(end)

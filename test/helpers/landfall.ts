@@ -14,6 +14,8 @@ import { until } from './until.ts'
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const START_DEADLINE_MS = 30_000
 const FREE_PORTS = { LANDFALL_HTTPS_PORT: '0', LANDFALL_HTTP_PORT: '0', LANDFALL_OPS_PORT: '0' }
+/** A start with real guests takes seconds, which only tests of guests have a use for. */
+const QUICK = { LANDFALL_VMM: 'process', LANDFALL_DISK_GRACE_S: '0' }
 
 export interface LandfallProcess {
   readonly pid: number
@@ -46,7 +48,13 @@ export function landfallProcessFor(t: Test, options: LandfallOptions = {}): Land
   const dataFolder = options.dataFolder ?? join(folderFor(t), 'data')
   const child = spawn(process.execPath, ['main.ts', 'dev'], {
     cwd: ROOT,
-    env: { ...withoutSettings(process.env), ...FREE_PORTS, LANDFALL_DATA: dataFolder, ...options.env },
+    env: {
+      ...withoutSettings(process.env),
+      ...FREE_PORTS,
+      ...QUICK,
+      LANDFALL_DATA: dataFolder,
+      ...options.env,
+    },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   const exited = once(child, 'close').then(([code, signal]) => ({ code, signal }))

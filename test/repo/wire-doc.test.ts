@@ -3,6 +3,7 @@
 import t from 'tap'
 import type { TObject } from 'typebox'
 import * as RECORDS from '../../routing/records/records.ts'
+import { CALL, GRAVE, SNAPSHOT } from '../../routing/records/vm-affairs.ts'
 import { type Finding, readProject } from './sources.ts'
 
 const SCHEMAS: Readonly<Record<string, readonly TObject[]>> = {
@@ -13,6 +14,9 @@ const SCHEMAS: Readonly<Record<string, readonly TObject[]>> = {
   route: [RECORDS.ROUTE],
   domain: [RECORDS.DOMAIN],
   grant: [RECORDS.GRANT],
+  snapshot: [SNAPSHOT],
+  grave: [GRAVE],
+  call: [CALL],
   token: [RECORDS.TOKEN],
   key: [RECORDS.KEY],
   // One table for both: the host's further fields are marked in words.
