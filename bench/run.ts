@@ -10,10 +10,11 @@ import { readMachine } from './frame/machine.ts'
 import { loadPrograms } from './frame/programs.ts'
 import { writeResults } from './frame/results-file.ts'
 import { toTextTable } from './frame/text-table.ts'
+import { hostBenchmark } from './host.ts'
 import { relayBenchmark } from './relay.ts'
 import { tableBenchmark } from './table.ts'
 
-const BENCHMARKS: readonly Benchmark[] = [relayBenchmark, tableBenchmark]
+const BENCHMARKS: readonly Benchmark[] = [relayBenchmark, tableBenchmark, hostBenchmark]
 
 const USAGE = `usage: npm run bench -- NAME [--rounds 5] [--seconds 3] [--warm 60000] [--routes 1000000]
                             [--out bench/results]

@@ -1,4 +1,4 @@
-/** A child process pinned to one core, with an owner: it ends with its tree, whatever way the run ends. */
+/** A child process pinned to one core or several, with an owner: it ends with its tree, whatever way the run ends. */
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -11,7 +11,7 @@ import { findTree, killRemaining, readTreeCpuMs, sendSignal } from './process-tr
 
 export interface ChildSettings {
   readonly name: string
-  readonly core: number
+  readonly core: number | readonly number[]
   readonly command: readonly string[]
   readonly cwd: string
   readonly env?: NodeJS.ProcessEnv

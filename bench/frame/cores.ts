@@ -9,6 +9,8 @@ import type { Program } from './programs.ts'
 export const PROXY_CORE = 0
 /** The load generator, the backend and this process. A machine with one core can check answers, not measure. */
 export const LOAD_CORE = Math.min(1, cpus().length - 1)
+/** For what is measured as a whole machine. */
+export const ALL_CORES: readonly number[] = cpus().map((_, core) => core)
 
 /** A command line that runs `command` and all its threads on the given cores; the process id stays the same. */
 export function pinned(core: number | readonly number[], command: readonly string[]): [string, ...string[]] {
@@ -22,5 +24,14 @@ export async function leaveProxyCore(taskset: Program): Promise<void> {
     await promisify(execFile)(taskset.path, ['-a', '-c', '-p', String(LOAD_CORE), String(process.pid)])
   } catch (cause) {
     throw new BenchError('benchmarks need the cores 0 and 1, and may not run on them here', { cause })
+  }
+}
+
+/** Moves this process to all cores, where its children start as well. @throws BenchError */
+export async function takeAllCores(taskset: Program): Promise<void> {
+  try {
+    await promisify(execFile)(taskset.path, ['-a', '-c', '-p', String(ALL_CORES), String(process.pid)])
+  } catch (cause) {
+    throw new BenchError('this process may not run on all cores of this machine', { cause })
   }
 }

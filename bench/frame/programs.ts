@@ -17,6 +17,16 @@ const PROGRAMS = {
   wrk: { debianPackage: 'wrk', versionArgs: ['-v'], version: /^wrk (\S+)/ },
   h2load: { debianPackage: 'nghttp2-client', versionArgs: ['--version'], version: /nghttp2\/(\S+)/ },
   'redis-server': { debianPackage: 'redis-server', versionArgs: ['--version'], version: /v=(\S+)/ },
+  'qemu-system-x86_64': {
+    debianPackage: 'qemu-system-x86',
+    versionArgs: ['--version'],
+    version: /version (\S+)/,
+  },
+  'qemu-storage-daemon': {
+    debianPackage: 'qemu-system-common',
+    versionArgs: ['--version'],
+    version: /version (\S+)/,
+  },
   taskset: { debianPackage: 'util-linux', versionArgs: ['--version'], version: /util-linux (\S+)/ },
 } as const satisfies Record<string, ProgramFacts>
 
