@@ -36,7 +36,7 @@ t.test('a VM starts, answers from inside, tells of itself, and stops when asked'
     timesAsked.right = isBetween(timeMs, from, Date.now()) ? timesAsked.right + 1 : 0
     return timesAsked.right === TIMES_RIGHT
   }
-  await until(isOnTime, 'the clock is right')
+  await until(isOnTime, 'the clock is right', 30_000)
   const [usage] = await vmm.sampleUsage()
   t.match(usage, { vm: 'one', run: /./ })
   t.ok(usage && usage.cpuSeconds > 0.5 && usage.memoryBytes > 50_000_000, 'what it uses is known')
