@@ -55,7 +55,7 @@ for (const loss of ['killed', 'hanging'] as const) {
     const before = await portOf(operator, 'app')
     if (loss === 'killed') await redis.kill()
     else redis.signal('SIGSTOP')
-    process.kill(pidsOf(host, 'app')[0] ?? 0, 'SIGKILL')
+    process.kill(pidsOf(host, 'app')[0] ?? Number.NaN, 'SIGKILL')
     await until(() => pidsOf(host, 'app').length === 2, 'it runs again')
     if (loss === 'killed') await redis.start()
     else redis.signal('SIGCONT')
