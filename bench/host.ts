@@ -45,11 +45,16 @@ async function measureLives(
   context: BenchContext,
 ): Promise<Omit<HostMeasured, 'latencies'>> {
   await using platform = await startPlatform({ dataFolder, accel }, context)
-  const created = await measureCreations(platform, context)
-  const asleep = await measureSleep(platform, context)
-  const copies = await measureCopies(platform, context)
-  const stopped = await measureStopped(platform, context)
-  return { times: { created, ...asleep, ...copies }, stopped }
+  try {
+    const created = await measureCreations(platform, context)
+    const asleep = await measureSleep(platform, context)
+    const copies = await measureCopies(platform, context)
+    const stopped = await measureStopped(platform, context)
+    return { times: { created, ...asleep, ...copies }, stopped }
+  } catch (error) {
+    context.say(platform.readLog())
+    throw error
+  }
 }
 
 interface Circumstances {

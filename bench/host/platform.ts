@@ -19,6 +19,7 @@ const CGROUPS = '/sys/fs/cgroup'
 const WAIT_SECONDS = 100
 const END_MS = 10_000
 const POLL_MS = 20
+const SHOWN_LOG_CHARACTERS = 3_000
 
 export const MEMORY_BYTES = 134_217_728
 /** The web server of our images. */
@@ -42,6 +43,8 @@ export interface Platform extends AsyncDisposable {
   run(vm: string, script: string): Promise<string>
   /** Of a VM that is public and small; answers when it runs, or has stopped. */
   makeVm(name: string, body: object): Promise<Record<string, unknown>>
+  /** The end of what it has logged. */
+  readLog(): string
   /** All that work in its data folder, itself included. */
   findProcesses(): Promise<number[]>
 }
@@ -83,6 +86,7 @@ export async function startPlatform(
   const running = started.move()
   return {
     ...{ dataFolder, cgroup, ...calls },
+    readLog: () => readFileSync(join(work, 'output.log'), 'utf8').slice(-SHOWN_LOG_CHARACTERS),
     findProcesses: () => findProcessesOf(dataFolder),
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   }
