@@ -1,56 +1,23 @@
 /** Keeps a copy of a part of the store: loads it, follows the feed, and lives through the loss of both. */
 
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Log } from '../../lib/log.ts'
 import type { Change, FeedEvent, Page, Position, Store } from '../store/store.ts'
 import { type Copy, fillLoad, listPages, Meanwhile } from './feed-load.ts'
+import { DEFAULTS, type FollowerSettings } from './follower-settings.ts'
 import { Freshness } from './freshness.ts'
 import { LossLog } from './loss-log.ts'
+import { pause } from './pause.ts'
 import { RefusalBook, type Refusals } from './refusal-book.ts'
+import { StoreContact } from './store-contact.ts'
 import { StoreGuard } from './store-guard.ts'
 
 /** Of one request for a listing: reading one takes the event loop 5 ms, and a million rows take 500 of them. */
 const PAGE_LIMIT = 2_000
 
-const DEFAULTS = {
-  startLimitMs: Number.POSITIVE_INFINITY,
-  minRetryMs: 100,
-  maxRetryMs: 2_000,
-  probeMs: 5_000,
-  now: () => performance.now(),
-} as const
-
 export interface FollowerDeps {
   readonly store: Pick<Store, 'get' | 'list' | 'watch'>
   readonly log: Log
   readonly copy: Copy
-}
-
-export interface FollowerSettings {
-  /** Keys that start with one of them make up the copy. */
-  readonly prefixes: readonly string[]
-  /** The copy in words, for the log: "the route table". */
-  readonly what: string
-  /** The copy holds what was read there by an earlier process, which it may go on from. */
-  readonly from?: Origin
-  /** The longest wait of `startFollower`, for a copy that can serve without the store; no limit by default. */
-  readonly startLimitMs?: number
-  /** The first wait after a loss; it doubles up to `maxRetryMs`. 100 by default. */
-  readonly minRetryMs?: number
-  /** 2,000 by default. */
-  readonly maxRetryMs?: number
-  /** How often a quiet store is asked whether it is still there. 5,000 by default. */
-  readonly probeMs?: number
-  /** Milliseconds on a clock that never goes back. */
-  readonly now?: () => number
-}
-
-/** Where a copy came from. */
-export interface Origin {
-  readonly storeId: string
-  readonly position: Position
-  /** For how long it has not been known to be fresh, in milliseconds. */
-  readonly ageMs: number
 }
 
 export interface Follower {
@@ -68,6 +35,11 @@ export interface Follower {
   readonly refusals: Refusals
   /** For how long the copy has not been known to be fresh: 0 while it is, Infinity before the first load. */
   ageMs(): number
+  /**
+   * For how long the store has not answered, whatever the copy's age: 0 while it does, Infinity before it first did. A
+   * store that comes back counts as away until the copy is fresh, or has had one `probeMs` to become so.
+   */
+  awayMs(): number
 }
 
 /**
@@ -88,6 +60,7 @@ class FeedFollower implements Follower, AsyncDisposable {
   readonly #settings: Required<Omit<FollowerSettings, 'from'>>
   readonly refusals: RefusalBook
   readonly #freshness: Freshness
+  readonly #contact: StoreContact
   readonly #guard: StoreGuard
   readonly #losses: LossLog
   readonly #stop = new AbortController()
@@ -109,6 +82,8 @@ class FeedFollower implements Follower, AsyncDisposable {
     this.#settings = { ...DEFAULTS, ...settings }
     this.refusals = new RefusalBook(deps.log, settings.what)
     this.#freshness = new Freshness(this.#settings.now)
+    const [prefix = ''] = settings.prefixes
+    this.#contact = new StoreContact(deps.store, { prefix, now: this.#settings.now })
     this.#guard = new StoreGuard(deps, settings.what)
     this.#losses = new LossLog(deps.log, settings.what)
     if (from === undefined) return
@@ -120,6 +95,10 @@ class FeedFollower implements Follower, AsyncDisposable {
 
   ageMs(): number {
     return this.#freshness.ageMs
+  }
+
+  awayMs(): number {
+    return this.#contact.awayMs
   }
 
   async start(): Promise<void> {
@@ -176,12 +155,15 @@ class FeedFollower implements Follower, AsyncDisposable {
    * the copy is held.
    */
   async #connect(): Promise<Page | undefined> {
-    const page = await this.#askStore(this.#mustLoad ? PAGE_LIMIT : 1)
+    const page = await this.#contact.ask(this.#mustLoad ? PAGE_LIMIT : 1)
     if (this.storeId !== undefined && page.storeId !== this.storeId) {
       this.#mustLoad = true
       this.isHeld = await this.#guard.mustHold(page.storeId, this.storeId)
-      if (this.isHeld) this.#attempted.resolve()
-      if (this.isHeld) return undefined
+      if (this.isHeld) {
+        this.#contact.prove()
+        this.#attempted.resolve()
+        return undefined
+      }
     }
     this.isHeld = false
     this.#target = page.revision
@@ -252,7 +234,8 @@ class FeedFollower implements Follower, AsyncDisposable {
       const before = this.position
       await pause(this.#settings.probeMs, signal)
       if (signal.aborted) return
-      const page = await this.#askStore(1)
+      const page = await this.#contact.ask(1)
+      this.#contact.prove()
       isSound = !signal.aborted && (this.#meanwhile !== undefined || this.#isSound(page, before))
     }
   }
@@ -270,12 +253,9 @@ class FeedFollower implements Follower, AsyncDisposable {
     return true
   }
 
-  #askStore(limit: number): Promise<Page> {
-    return this.#deps.store.list(this.#settings.prefixes[0] ?? '', { limit })
-  }
-
   #becomeFresh(): void {
     this.#freshness.prove()
+    this.#contact.prove()
     this.#losses.recover()
     this.isConfirmed = true
     this.#attempted.resolve()
@@ -287,9 +267,4 @@ class FeedFollower implements Follower, AsyncDisposable {
     this.#failures += 1
     await pause(delayMs, this.#stop.signal)
   }
-}
-
-/** Ends early, and without an error, when `signal` aborts. */
-async function pause(ms: number, signal: AbortSignal): Promise<void> {
-  await sleep(ms, undefined, { signal }).catch(() => {})
 }

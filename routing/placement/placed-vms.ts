@@ -29,8 +29,8 @@ export interface PlacementSettings {
   readonly now?: () => number
 }
 
-/** Longer than timers last. */
-const MAX_TIMER_MS = 2_147_483_647
+/** The system's clock may be set forward, which no timer notices. */
+const LOOK_MS = 5_000
 
 /**
  * A copy for a feed follower, which tells `reader` what each change means for the host, and nothing twice but after a
@@ -175,7 +175,7 @@ export class PlacedVms implements Copy, Disposable {
   #waitFor(end: number): void {
     if (end >= (this.#timer?.at ?? Number.POSITIVE_INFINITY)) return
     clearTimeout(this.#timer?.handle)
-    const handle = setTimeout(() => this.#endGrants(), Math.min(Math.max(end - this.#now(), 0), MAX_TIMER_MS))
+    const handle = setTimeout(() => this.#endGrants(), Math.min(Math.max(end - this.#now(), 0), LOOK_MS))
     handle.unref()
     this.#timer = { handle, at: end }
   }

@@ -38,7 +38,7 @@ function joinKeys(
   { owner }: PlacedPool,
   grants: readonly KeptGrant[],
 ): readonly string[] {
-  const granted = grants.filter(({ to }) => to.kind === 'user').map(({ to }) => to.value)
+  const granted = grants.filter(({ to }) => to.kind !== 'vm').map(({ to }) => to.value)
   const users = new Set(owner === undefined ? granted : [owner, ...granted])
   const lines = [...users].flatMap((user) => tables.keys.find(user).map(({ line }) => line))
   return [...new Set(lines)].toSorted(compare)

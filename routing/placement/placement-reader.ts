@@ -22,7 +22,7 @@ export interface PlacedPeer {
 
 /** A VM whose pool is placed on this host, as it should be. */
 export interface PlacedVm extends Omit<PlacedRecord, 'port'> {
-  /** Lines for root's authorized_keys: those of the pool's owner and of users with a `root` grant. Sorted, each once. */
+  /** Lines for root's authorized_keys: of the pool's owner and of users with a `root` grant, by id or address. Sorted, each once. */
   readonly authorizedKeys: readonly string[]
   /** By name; each VM once. */
   readonly peers: readonly PlacedPeer[]

@@ -1,7 +1,7 @@
 /** The copies that a host keeps of the table: as little as possible of what other hosts have. */
 
+import type { GrantRecord } from '../records/grants.ts'
 import { CALLS, GRANTS, KEYS, POOLS, REPORTS, SNAPSHOTS, VMS } from '../records/record-kinds.ts'
-import type { GrantRecord } from '../records/records.ts'
 import type { CallRecord } from '../records/vm-affairs.ts'
 import type { Change } from '../store/store.ts'
 import { defaultPortOf } from '../vms/vm-parts.ts'
@@ -20,6 +20,7 @@ interface KeptKey {
 /** Words under which grants are found. */
 export const BY_VM = 'vm '
 export const BY_PEER = 'peer '
+/** Also by their address: a key's user may be known by either. */
 const BY_USER = 'user '
 
 export class PlacementTables {
@@ -143,7 +144,8 @@ function findPort({ key, value }: Change, host: string): number | undefined {
 
 function findGrant({ key, value }: Change): KeptGrant | undefined {
   const { vm, to, role, ports, expiresAt, createdAt } = GRANTS.parse(value, key)
-  const isKept = to.kind === 'vm' || (to.kind === 'user' && role === 'root')
+  const isOfPerson = to.kind === 'user' || to.kind === 'email'
+  const isKept = to.kind === 'vm' || (isOfPerson && role === 'root')
   if (!isKept) return undefined
   return { vm, to, createdAt, ...(ports && { ports }), ...(expiresAt !== undefined && { expiresAt }) }
 }

@@ -3,12 +3,13 @@
 import type { Static, TObject } from 'typebox'
 import { RecordInvalid, RoutingError } from '../errors.ts'
 import type { Store, StoredDocument } from '../store/store.ts'
+import { GRANT } from './grants.ts'
+import { LOGIN_CODE, MAIL_LOGIN, REVOCATION, SESSION, SIGNING_KEY } from './logins.ts'
 import {
   AUDIT,
   BINDING,
   DOMAIN,
   EDGE,
-  GRANT,
   HOST,
   KEY,
   POOL,
@@ -48,6 +49,12 @@ export const GRAVES = kindOf('grave', GRAVE, ({ vm, vmCreatedAt, snapshot }) =>
   snapshot === undefined ? `${vm}/${vmCreatedAt}` : `${vm}/${vmCreatedAt}/${snapshot}`,
 )
 export const CALLS = kindOf('call', CALL, ({ vm }) => vm)
+export const SESSIONS = kindOf('session', SESSION, ({ id }) => id)
+export const LOGIN_CODES = kindOf('login-code', LOGIN_CODE, ({ digest }) => digest)
+export const MAIL_LOGINS = kindOf('mail-login', MAIL_LOGIN, ({ digest }) => digest)
+/** A user's id may hold a slash, so it is the last part. */
+export const REVOCATIONS = kindOf('revocation', REVOCATION, ({ kind, value }) => `${kind}/${value}`)
+export const SIGNING_KEYS = kindOf('signing-key', SIGNING_KEY, ({ id }) => id)
 export const TOKENS = kindOf('token', TOKEN, ({ id }) => id)
 export const KEYS = kindOf('key', KEY, ({ id }) => id)
 export const HOSTS = kindOf('host', HOST, ({ name }) => name)

@@ -1,10 +1,10 @@
 /** The records that the store holds and the parsers that refuse anything else; docs/wire.md explains each field. */
 
 import { type Static, Type } from 'typebox'
+import { ROW_GRANT } from './grants.ts'
 import { AMOUNT, COUNT, choiceOf, HOSTNAME, ID, INSTANT, LABEL, MESSAGE, PORT, TEXT } from './schema.ts'
 
 export const VISIBILITIES = ['public', 'private'] as const
-export const ROLES = ['viewer', 'root'] as const
 /** What a token may do in the pools that its scope names. */
 export const VERBS = ['read', 'write', 'share', 'admin'] as const
 
@@ -31,27 +31,7 @@ const byPort = <Schema extends Parameters<typeof Type.Record>[1]>(schema: Schema
     description: 'an object with ports from 1 to 65535 as names',
   })
 
-/**
- * What a grant lets in: a stable user id, an e-mail address, an e-mail domain, a token's id, a share link's id, or a VM,
- * which then may connect over the network of their host.
- */
-export const GRANTEE = Type.Object(
-  {
-    kind: choiceOf(['user', 'email', 'domain', 'token', 'link', 'vm']),
-    value: Type.String({ minLength: 1, maxLength: 254, description: 'a text of 1–254 characters' }),
-  },
-  { description: 'whom the grant lets in: {"kind", "value"}' },
-)
-
-const USER = Type.String({ minLength: 1, maxLength: 254, description: 'a text of 1–254 characters' })
-
-/** A grant as a route row carries it: only those that count for the row's port. */
-const ROW_GRANT = Type.Object({
-  id: ID,
-  to: GRANTEE,
-  role: choiceOf(ROLES),
-  expiresAt: Type.Optional(INSTANT),
-})
+export const USER = Type.String({ minLength: 1, maxLength: 254, description: 'a text of 1–254 characters' })
 
 export const POOL = Type.Object({
   name: LABEL,
@@ -77,7 +57,13 @@ export const POOL = Type.Object({
   createdAt: INSTANT,
 })
 
-export const VM_PORT = Type.Object({ visibility: choiceOf(VISIBILITIES) }, { description: '{"visibility"}' })
+/** `app`: the VM reads Authorization itself; otherwise edges take tokens of the platform from it on private ports. */
+const AUTHORIZATION = Type.Optional(choiceOf(['app']))
+
+export const VM_PORT = Type.Object(
+  { visibility: choiceOf(VISIBILITIES), authorization: AUTHORIZATION },
+  { description: '{"visibility", "authorization"}' },
+)
 
 /** What a VM's disk was made from: another VM as it was, or one of its snapshots. */
 export const VM_SOURCE = Type.Object(
@@ -161,6 +147,7 @@ export const ROUTE = Type.Object({
   state: choiceOf(['running', 'stopped', 'asleep']),
   generation: COUNT,
   grants: Type.Optional(Type.Array(ROW_GRANT, { maxItems: 1_000, description: 'a list of grants' })),
+  authorization: AUTHORIZATION,
 })
 
 /** That a host name leads to a VM; its row is joined from this, the VM, its report and its grants. */
@@ -181,17 +168,6 @@ export const DOMAIN = Type.Object({
   provenAt: Type.Optional(INSTANT),
   lastError: Type.Optional(TEXT),
   createdAt: INSTANT,
-})
-
-export const GRANT = Type.Object({
-  id: ID,
-  vm: LABEL,
-  to: GRANTEE,
-  ports: Type.Optional(Type.Array(PORT, { minItems: 1, maxItems: 100, description: 'a list of ports' })),
-  role: choiceOf(ROLES),
-  expiresAt: Type.Optional(INSTANT),
-  createdAt: INSTANT,
-  createdBy: TEXT,
 })
 
 export const SCOPE = Type.Object(
@@ -289,7 +265,6 @@ export type ReportRecord = Static<typeof REPORT>
 export type RouteRecord = Readonly<Static<typeof ROUTE>>
 export type BindingRecord = Static<typeof BINDING>
 export type DomainRecord = Static<typeof DOMAIN>
-export type GrantRecord = Static<typeof GRANT>
 export type TokenRecord = Static<typeof TOKEN>
 export type KeyRecord = Static<typeof KEY>
 export type HostRecord = Static<typeof HOST>

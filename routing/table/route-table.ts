@@ -1,7 +1,8 @@
 /** The routes in memory: the hot path reads them synchronously, the store's feed keeps them fresh. */
 
 import type { Log } from '../../lib/log.ts'
-import { type Follower, type FollowerSettings, startFollower } from '../feed/feed-follower.ts'
+import { type Follower, startFollower } from '../feed/feed-follower.ts'
+import type { FollowerSettings } from '../feed/follower-settings.ts'
 import { type Refusal, RefusalBook } from '../feed/refusal-book.ts'
 import { ROUTES } from '../records/record-kinds.ts'
 import type { RouteRecord } from '../records/records.ts'
@@ -17,6 +18,8 @@ export interface RouteTable {
   find(hostname: string): Route | undefined
   /** Calls `ring` whenever that row may have changed, in the turn of the change. Returns what ends it. */
   onRow(hostname: string, ring: () => void): () => void
+  /** As `onRow` for every row; without a name any of them may have changed. */
+  onAnyRow(ring: (hostname: string | undefined) => void): () => void
   readonly size: number
   /** The store's revision up to which the table is complete; it goes back only with another store. */
   readonly revision: number
@@ -24,6 +27,8 @@ export interface RouteTable {
   readonly ready: boolean
   /** For how long the table has not been known to be fresh; 0 while it is, Infinity before the first load. */
   ageMs(): number
+  /** For how long the store has not answered, whatever the age: 0 while it does, Infinity before it first did. */
+  awayMs(): number
   status(): TableStatus
 }
 
@@ -146,6 +151,10 @@ class FollowedTable implements RouteTable, AsyncDisposable {
     return this.#copy.bell.onRow(hostname, ring)
   }
 
+  onAnyRow(ring: (hostname: string | undefined) => void): () => void {
+    return this.#copy.bell.onAnyRow(ring)
+  }
+
   get size(): number {
     return this.#copy.rows.size
   }
@@ -164,6 +173,10 @@ class FollowedTable implements RouteTable, AsyncDisposable {
 
   ageMs(): number {
     return this.#follower.ageMs()
+  }
+
+  awayMs(): number {
+    return this.#follower.awayMs()
   }
 
   status(): TableStatus {

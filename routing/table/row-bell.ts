@@ -2,9 +2,10 @@
 
 export class RowBell {
   readonly #waiters = new Map<string, Set<() => void>>()
+  readonly #ofAll = new Set<(hostname: string | undefined) => void>()
 
   get isAwaited(): boolean {
-    return this.#waiters.size > 0
+    return this.#waiters.size > 0 || this.#ofAll.size > 0
   }
 
   /** `ring` is called in the turn of each change, and must neither throw nor take long. Returns what ends it. */
@@ -17,12 +18,24 @@ export class RowBell {
     }
   }
 
+  /** As `onRow` for every row; without a name any of them may have changed. */
+  onAnyRow(ring: (hostname: string | undefined) => void): () => void {
+    this.#ofAll.add(ring)
+    return () => this.#ofAll.delete(ring)
+  }
+
   ring(hostname: string): void {
+    this.#ringOne(hostname)
+    for (const ring of this.#ofAll) ring(hostname)
+  }
+
+  #ringOne(hostname: string): void {
     for (const ring of [...(this.#waiters.get(hostname) ?? [])]) ring()
   }
 
   /** After a load: any row may be another one. */
   ringAll(): void {
-    for (const hostname of [...this.#waiters.keys()]) this.ring(hostname)
+    for (const hostname of [...this.#waiters.keys()]) this.#ringOne(hostname)
+    for (const ring of this.#ofAll) ring(undefined)
   }
 }

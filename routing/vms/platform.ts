@@ -46,6 +46,8 @@ export interface SeedSettings {
   readonly domain: string
   /** The host that the pool is placed on. */
   readonly host: string
+  /** The user that the pool belongs to. */
+  readonly owner?: string
 }
 
 /**
@@ -57,7 +59,8 @@ export async function seedPlatform(store: Store, settings: SeedSettings): Promis
   await commitVm(store, { name: HELLO, plan: (parts) => planSeed(store, parts, settings) })
 }
 
-async function planSeed(store: Store, parts: VmParts, { domain, host }: SeedSettings): Promise<VmPlan> {
+async function planSeed(store: Store, parts: VmParts, settings: SeedSettings): Promise<VmPlan> {
+  const { domain } = settings
   const hostname = `${HELLO}.${domain}`
   const key = SEED_PREFIX + hostname
   const mark = await store.get(key)
@@ -66,15 +69,16 @@ async function planSeed(store: Store, parts: VmParts, { domain, host }: SeedSett
   const isNew = (await store.list(SEED_PREFIX, { limit: 1 })).documents.length === 0
   const vm = parts.vm ?? (isNew || isBroken ? toHello() : undefined)
   const added = vm ? await findMissingBindings(store, parts, impliedBindings(vm.record, domain)) : []
-  const made = vm && parts.vm === undefined ? [toNewEdit(vm), ...(await poolEdits(store, host))] : []
+  const made = vm && parts.vm === undefined ? [toNewEdit(vm), ...(await poolEdits(store, settings))] : []
   const edits = [{ key, before: mark, after: { hostname } }, ...made, ...added.map(toNewEdit)]
   return { edits, after: { ...parts, vm, bindings: [...parts.bindings, ...added] } }
 }
 
-async function poolEdits(store: Store, host: string): Promise<readonly Edit[]> {
+async function poolEdits(store: Store, { host, owner }: SeedSettings): Promise<readonly Edit[]> {
   if (await findRecord(store, POOLS, POOL)) return []
   const createdAt = new Date().toISOString()
-  const record = { name: POOL, cpuMillis: 2_000, memoryBytes: 4 * GIB, diskBytes: 10 * GIB, host, createdAt }
+  const size = { cpuMillis: 2_000, memoryBytes: 4 * GIB, diskBytes: 10 * GIB }
+  const record = { name: POOL, ...size, ...(owner !== undefined && { owner }), host, createdAt }
   return [toNewEdit({ key: POOLS.keyOf(record), record })]
 }
 

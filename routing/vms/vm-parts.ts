@@ -1,6 +1,7 @@
 /** Everything that the rows of one VM are made of, and how a row is joined from it. */
 
 import { RoutingError } from '../errors.ts'
+import type { GrantRecord } from '../records/grants.ts'
 import {
   BINDINGS,
   GRANTS,
@@ -11,7 +12,7 @@ import {
   toStored,
   VMS,
 } from '../records/record-kinds.ts'
-import type { BindingRecord, GrantRecord, ReportRecord, RouteRecord, VmRecord } from '../records/records.ts'
+import type { BindingRecord, ReportRecord, RouteRecord, VmRecord } from '../records/records.ts'
 import type { Store, StoredDocument } from '../store/store.ts'
 
 export interface VmParts {
@@ -96,13 +97,14 @@ export function joinRow(
   const { generation = 0, ports = {} } = report?.record ?? {}
   const state = rowStateOf(vm.record, report?.record)
   const upstream = state === 'running' ? ports[String(port)] : undefined
+  const { visibility = 'private', authorization } = vm.record.ports[String(port)] ?? {}
   const counting = grants
     .filter(({ record }) => record.to.kind !== 'vm' && (record.ports ?? [defaultPort]).includes(port))
     .map(toRowGrant)
     .sort((one, other) => (one.id < other.id ? -1 : 1))
   return ROUTES.parse({
     hostname,
-    visibility: vm.record.ports[String(port)]?.visibility ?? 'private',
+    visibility,
     vm: name,
     port,
     pool: vm.record.pool,
@@ -110,6 +112,7 @@ export function joinRow(
     state,
     generation,
     ...(counting.length > 0 && { grants: counting }),
+    ...(authorization && { authorization }),
   })
 }
 

@@ -1,13 +1,16 @@
 /** How large a VM may be: each of its rows carries its grants, and one change may write all of its rows. */
 
 import { RecordInvalid } from '../errors.ts'
-import type { GrantRecord } from '../records/records.ts'
+import type { GrantRecord } from '../records/grants.ts'
 import type { VmParts } from './vm-parts.ts'
 
 /** Of one row, and so of one entry of the feed, and of what each edge parses for one host name. */
 export const MAX_ROW_BYTES = 16_384
 /** Of all rows of a VM together: what one commit writes, and one script of Redis takes at once. */
 export const MAX_ROWS_BYTES = 1_048_576
+
+/** Of a VM, tokens and share links among them: each of its rows carries those that count for its port. */
+export const MAX_GRANTS = 100
 
 /** A row without its grants: two names, a pool, a host name and an address are less. */
 const BASE_BYTES = 1_024
@@ -40,6 +43,13 @@ export function checkSize(before: Sized, after: Sized, field: string): void {
     field,
     `The VM's grants would take ${is.allRows} bytes for its ${after.bindings.length} host names; they may take ${MAX_ROWS_BYTES}. Take grants or host names back, or give grants fewer ports.`,
   )
+}
+
+/** Whether the VM's rows have room for one more. */
+export function fitsGrant({ grants, bindings }: Sized, record: GrantRecord): boolean {
+  const added = { key: '', record, revision: 0 }
+  const { largestRow, allRows } = sizeOf({ grants: [...grants, added], bindings })
+  return largestRow <= MAX_ROW_BYTES && allRows <= MAX_ROWS_BYTES
 }
 
 /**

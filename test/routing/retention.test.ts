@@ -38,6 +38,7 @@ async function sweep(bed: Bed, settings: RetentionSettings = {}): Promise<void> 
 
 function boundOf(store: Store) {
   return {
+    get: store.get.bind(store),
     commit: store.commit.bind(store),
     list: store.list.bind(store),
     acquireLease: store.acquireLease.bind(store),
@@ -112,6 +113,84 @@ t.test('answers for an Idempotency-Key go after a day, also those that nobody ca
   t.strictSame(await keysOf(bed.store), ['idempotency/abc/new'])
 })
 
+function ago(ms: number): string {
+  return new Date(NOW - ms).toISOString()
+}
+
+t.test('login codes and mails go when they have run out', async (t) => {
+  const bed = await bedFor(t)
+  for (const kind of ['login-code', 'mail-login']) {
+    await bed.store.put(`${kind}/alive`, { expiresAt: ago(-1) })
+    await bed.store.put(`${kind}/over`, { expiresAt: ago(0) })
+    await bed.store.put(`${kind}/unreadable`, { expiresAt: 7 })
+  }
+  await sweep(bed)
+  t.strictSame(await keysOf(bed.store), [
+    'login-code/alive',
+    'login-code/unreadable',
+    'mail-login/alive',
+    'mail-login/unreadable',
+  ])
+})
+
+t.test('sessions, revocations and signing keys go an hour after their end', async (t) => {
+  const bed = await bedFor(t)
+  for (const kind of ['session', 'revocation/user', 'signing-key']) {
+    const field = kind === 'signing-key' ? 'knownUntil' : 'expiresAt'
+    await bed.store.put(`${kind}/alive`, { [field]: ago(3_599_999) })
+    await bed.store.put(`${kind}/over`, { [field]: ago(3_600_000) })
+    await bed.store.put(`${kind}/without-an-end`, { signsUntil: ago(1e9) })
+  }
+  await sweep(bed)
+  t.strictSame(await keysOf(bed.store), [
+    'revocation/user/alive',
+    'revocation/user/without-an-end',
+    'session/alive',
+    'session/without-an-end',
+    'signing-key/alive',
+    'signing-key/without-an-end',
+  ])
+})
+
+t.test('codes are looked for often, and everything else once in a while', async (t) => {
+  const bed = await bedFor(t)
+  let asked = 0
+  const acquireLease: Store['acquireLease'] = (...args) => {
+    asked += 1
+    return bed.store.acquireLease(...args)
+  }
+  const prefixes: string[] = []
+  const list: Store['list'] = (prefix, page) => {
+    prefixes.push(prefix)
+    return bed.store.list(prefix, page)
+  }
+  const store = { ...boundOf(bed.store), acquireLease, list }
+  const settings = { pauseMs: 1, sweepMs: 100, loginSweepMs: 10, now: () => NOW }
+  const retention = startRetention({ ...bed, store }, settings)
+  await until(() => asked === 21, 'the 21st sweep begins')
+  await retention[Symbol.asyncDispose]()
+  const count = (wanted: string) => prefixes.filter((prefix) => prefix === wanted).length
+  t.ok(count('login-code/') >= 20, `${count('login-code/')} looks for codes`)
+  t.ok(count('session/') >= 2 && count('session/') <= 3, `${count('session/')} looks for sessions`)
+})
+
+t.test('what is taken in the midst of a sweep is left to whoever took it', async (t) => {
+  const bed = await bedFor(t)
+  await bed.store.put('login-code/a', { expiresAt: ago(1) })
+  await bed.store.put('login-code/b', { expiresAt: ago(1) })
+  let isTaken = false
+  const commit: Store['commit'] = async (mutations) => {
+    if (!isTaken) await bed.store.delete('login-code/a')
+    isTaken = true
+    return bed.store.commit(mutations)
+  }
+  const store = { ...boundOf(bed.store), commit }
+  const retention = startRetention({ ...bed, store }, { pauseMs: 1, loginSweepMs: 5, now: () => NOW })
+  t.teardown(() => retention[Symbol.asyncDispose]())
+  await until(async () => (await keysOf(bed.store)).length === 0, 'the next sweep')
+  t.notOk(bed.log.lines.some(({ level }) => level === 'warn'))
+})
+
 t.test('touches nothing else', async (t) => {
   const bed = await bedFor(t)
   const keys = [
@@ -123,8 +202,11 @@ t.test('touches nothing else', async (t) => {
     'route/a.test',
     'usages',
     'vm/a',
-  ]
-  for (const key of keys) await bed.store.put(key, { at: '1999-01-01T00:00:00Z' })
+    'grant/a/g',
+    'sessions',
+  ].toSorted()
+  const past = '1999-01-01T00:00:00Z'
+  for (const key of keys) await bed.store.put(key, { at: past, expiresAt: past, knownUntil: past })
   await sweep(bed, { auditDays: 1, usageDays: 1 })
   t.strictSame(await keysOf(bed.store), keys)
 })

@@ -1,8 +1,9 @@
 /** A store that lies, fails and waits as a test tells it to, and a simple copy that a follower keeps of it. */
 
 import type { Test } from 'tap'
-import { type FollowerSettings, startFollower } from '../../../routing/feed/feed-follower.ts'
+import { startFollower } from '../../../routing/feed/feed-follower.ts'
 import type { Copy, CopyLoad } from '../../../routing/feed/feed-load.ts'
+import type { FollowerSettings } from '../../../routing/feed/follower-settings.ts'
 import { startMemoryStore } from '../../../routing/store/memory-store.ts'
 import type { Change, FeedEvent, Store } from '../../../routing/store/store.ts'
 import { createListLog, type Line } from '../logs.ts'

@@ -34,6 +34,7 @@ t.test("joins the keys of the pool's owner and of users with a root grant", asyn
   t.same(await keys(), { told: 1, keys: of('a1', 'b1', 'b2') })
   await putGrant(store, 'one', 'web', { to: { kind: 'user', value: 'cy' }, role: 'viewer' })
   await putGrant(store, 'one', 'mail', { to: { kind: 'email', value: 'cy@example.test' } })
+  await putGrant(store, 'one', 'domain', { to: { kind: 'domain', value: 'cy' } })
   await putGrant(store, 'elsewhere', 'g', { to: { kind: 'user', value: 'cy' } })
   await putKey(store, 'c2', 'cy')
   t.same(await keys(), { told: 0, keys: of('a1', 'b1', 'b2') }, 'viewers and others change nothing')
@@ -43,6 +44,48 @@ t.test("joins the keys of the pool's owner and of users with a root grant", asyn
   t.same(await keys(), { told: 1, keys: of('c1', 'c2') })
   await store.delete('key/c1')
   t.same(await keys(), { told: 1, keys: of('c2') })
+})
+
+t.test('an address opens to the keys of the user who is known by it', async (t) => {
+  const { store, news, vms } = await followFor(t, async (store) => {
+    await putPool(store, 'mine', { host: 'me' })
+    await putVm(store, 'one')
+    await putKey(store, 'd1', 'dee@example.test')
+    await putGrant(store, 'one', 'web', { to: { kind: 'email', value: 'cy@example.test' }, role: 'viewer' })
+    await putKey(store, 'c1', 'cy@example.test')
+  })
+  await news()
+  t.same(vms.get('one')?.authorizedKeys, [])
+  const to = { kind: 'email', value: 'dee@example.test' }
+  await putGrant(store, 'one', 'mail', { to, ports: [8_000] })
+  await news()
+  t.same(vms.get('one')?.authorizedKeys, [`ssh-ed25519 ${publicKeyOf('d1')}`])
+  await putKey(store, 'd2', 'dee@example.test')
+  await news()
+  t.equal(vms.get('one')?.authorizedKeys.length, 2)
+  await store.delete('grant/one/mail')
+  await news()
+  t.same(vms.get('one')?.authorizedKeys, [])
+})
+
+t.test('notices within seconds that the clock was set past the end of a grant', async (t) => {
+  let now = Date.parse('2026-03-01T00:00:00Z')
+  const { news, vms, told } = await followFor(
+    t,
+    async (store) => {
+      await putPool(store, 'mine', { host: 'me' })
+      await putVm(store, 'one')
+      await putKey(store, 'b1', 'bob')
+      const to = { kind: 'user', value: 'bob' }
+      await putGrant(store, 'one', 'g', { to, expiresAt: '2026-03-02T00:00:00Z' })
+    },
+    { now: () => now },
+  )
+  await news()
+  t.equal(vms.get('one')?.authorizedKeys.length, 1)
+  now += 86_400_000
+  await until(() => told.length > 0, 'the grant has run out')
+  t.same(vms.get('one')?.authorizedKeys, [])
 })
 
 t.test('takes the key away when a grant runs out, without any change of the store', async (t) => {

@@ -140,7 +140,7 @@ function join(documents: Documents, vm: PlacedVm & { port?: number }, owner: str
   )
   const isRoot = (user: string) =>
     user === owner ||
-    grants.some(({ to, role }) => to.kind === 'user' && to.value === user && role === 'root')
+    grants.some(({ to, role }) => ['user', 'email'].includes(to.kind) && to.value === user && role === 'root')
   const keys = all<{ user: string; id: string }>(documents, 'key/').filter(({ user }) => isRoot(user))
   const report = documents.get(`report/${vm.name}`) as { host: string; defaultPort?: number } | undefined
   const reported = report?.host === 'me' ? report.defaultPort : undefined

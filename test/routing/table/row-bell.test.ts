@@ -49,6 +49,23 @@ t.test('is awaited only while somebody waits', async (t) => {
   t.notOk(bell.isAwaited)
 })
 
+t.test('rings for any row with its name, and without one after a load', async (t) => {
+  const bell = new RowBell()
+  const heard: (string | undefined)[] = []
+  const end = bell.onAnyRow((hostname) => heard.push(hostname))
+  t.ok(bell.isAwaited)
+  bell.onRow('amber.localhost', () => heard.push('its own'))
+  bell.ring('amber.localhost')
+  bell.ring('birch.localhost')
+  bell.ringAll()
+  t.same(heard, ['its own', 'amber.localhost', 'birch.localhost', 'its own', undefined])
+  end()
+  end()
+  bell.ring('birch.localhost')
+  bell.ringAll()
+  t.equal(heard.length, 6, 'only whoever waits for one row')
+})
+
 t.test('a load rings for everybody once its rows are the present ones', async (t) => {
   await using copy = new TableCopy()
   const states: (string | undefined)[] = []
@@ -75,12 +92,18 @@ t.test('the route table rings when a row comes, changes and goes, and finds it a
   await using table = await startRouteTable({ store, log })
   const states: (string | undefined)[] = []
   const end = table.onRow('amber.localhost', () => states.push(table.find('amber.localhost')?.state))
+  const names: (string | undefined)[] = []
+  table.onAnyRow((hostname) => names.push(hostname))
   await putTestRoute(store, { hostname: 'amber.localhost', state: 'asleep', vm: 'amber', port: 80 })
   await putTestRoute(store, { hostname: 'birch.localhost', vm: 'birch', port: 80 })
   await putTestRoute(store, { hostname: 'amber.localhost', state: 'running', vm: 'amber', port: 80 })
   await store.delete('route/amber.localhost')
   await until(() => states.length >= 3, 'three changes are heard')
   t.same(states, ['asleep', 'running', undefined])
+  t.same(
+    names,
+    ['amber', 'birch', 'amber', 'amber'].map((name) => `${name}.localhost`),
+  )
   end()
   const revision = await putTestRoute(store, { hostname: 'amber.localhost', vm: 'amber', port: 80 })
   await until(() => table.revision >= revision, 'the table has the row')

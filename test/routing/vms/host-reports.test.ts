@@ -14,7 +14,7 @@ const STOPPED = { name: 'hello', host: 'a', state: 'stopped', ports: {} } as con
 async function storeFor(t: Test): Promise<Store> {
   const store = await startMemoryStore()
   t.teardown(() => store[Symbol.asyncDispose]())
-  await seedPlatform(store, { domain: 'localhost', host: 'a' })
+  await seedPlatform(store, { domain: 'localhost', host: 'a', owner: 'ada@example.test' })
   return store
 }
 

@@ -12,7 +12,7 @@ import {
 } from '../../../routing/vms/platform.ts'
 
 const GIB = 1_073_741_824
-const LOCAL = { domain: 'localhost', host: 'local' }
+const LOCAL = { domain: 'localhost', host: 'local', owner: 'ada@example.test' }
 
 async function storeFor(t: Test): Promise<Store> {
   const store = await startMemoryStore()
@@ -63,7 +63,13 @@ t.test('puts a pool and a public VM with its host names into a new store, in one
   const store = await storeFor(t)
   await seedPlatform(store, LOCAL)
   t.match(await store.get('pool/default'), {
-    value: { cpuMillis: 2_000, memoryBytes: 4 * GIB, diskBytes: 10 * GIB, host: 'local' },
+    value: {
+      cpuMillis: 2_000,
+      memoryBytes: 4 * GIB,
+      diskBytes: 10 * GIB,
+      host: 'local',
+      owner: 'ada@example.test',
+    },
   })
   t.match(await store.get('vm/hello'), {
     value: { pool: 'default', image: 'hello', state: 'running', port: 8_000 },
@@ -86,7 +92,7 @@ t.test('gives hello its names below another domain as well, and changes nothing 
   const store = await storeFor(t)
   await seedPlatform(store, LOCAL)
   const before = await store.get('vm/hello')
-  await seedPlatform(store, { domain: 'dev.test', host: 'other' })
+  await seedPlatform(store, { domain: 'dev.test', host: 'other', owner: 'ada@example.test' })
   t.same(await store.get('vm/hello'), before)
   t.match(await store.get('pool/default'), { value: { host: 'local' } })
   for (const hostname of ['hello.dev.test', '8000--hello.dev.test', 'hello.localhost']) {
@@ -100,7 +106,7 @@ t.test('puts nothing back that a user took away', async (t) => {
   for (const key of await keysOf(store)) if (!key.startsWith('seed/')) await store.delete(key)
   await seedPlatform(store, LOCAL)
   t.same(await keysOf(store), ['seed/hello.localhost'])
-  await seedPlatform(store, { domain: 'dev.test', host: 'local' })
+  await seedPlatform(store, { domain: 'dev.test', host: 'local', owner: 'ada@example.test' })
   t.same(await keysOf(store), ['seed/hello.dev.test', 'seed/hello.localhost'], 'nor below another domain')
 })
 

@@ -1,6 +1,7 @@
 /** VMs in a store, for tests: changes of each of their parts, and what their rows have to be. */
 
 import { type Edit, toEdit } from '../../../routing/records/edits.ts'
+import type { GrantRecord } from '../../../routing/records/grants.ts'
 import {
   BINDINGS,
   GRANTS,
@@ -10,7 +11,7 @@ import {
   type Stored,
   VMS,
 } from '../../../routing/records/record-kinds.ts'
-import type { BindingRecord, GrantRecord, ReportRecord, VmRecord } from '../../../routing/records/records.ts'
+import type { BindingRecord, ReportRecord, VmRecord } from '../../../routing/records/records.ts'
 import type { Store, StoredDocument } from '../../../routing/store/store.ts'
 import { commitVm } from '../../../routing/vms/vm-changes.ts'
 import { joinRow, type VmParts } from '../../../routing/vms/vm-parts.ts'

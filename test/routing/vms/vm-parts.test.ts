@@ -1,8 +1,9 @@
 /** The parts of a VM, and the row that they make of a binding. */
 
 import t, { type Test } from 'tap'
+import type { GrantRecord } from '../../../routing/records/grants.ts'
 import { GRANTS, type Kind, REPORTS, type Stored, VMS } from '../../../routing/records/record-kinds.ts'
-import type { GrantRecord, ReportRecord, VmRecord } from '../../../routing/records/records.ts'
+import type { ReportRecord, VmRecord } from '../../../routing/records/records.ts'
 import { startMemoryStore } from '../../../routing/store/memory-store.ts'
 import type { Store } from '../../../routing/store/store.ts'
 import { defaultPortOf, joinRow, readVmParts } from '../../../routing/vms/vm-parts.ts'
@@ -104,6 +105,17 @@ t.test("reads what is the VM's own, however much it is, and nothing of others", 
   t.same([...parts.rows.keys()], ['a.example.test'])
   t.same([...parts.broken.keys()], ['grant/a/broken'])
   t.match(parts, { vm: { record: { name: 'a' } }, join: { value: { name: 'a', changes: 3 } } })
+})
+
+t.test('a row says when its port reads Authorization itself', async (t) => {
+  const ports = {
+    80: { visibility: 'public', authorization: 'app' },
+    81: { visibility: 'private' },
+  } as const
+  const parts = { vm: storedOf<VmRecord>(VMS, vmOf('a', { ports })), report: undefined, grants: [] }
+  t.match(joinRow({ ...BARE, port: 80 }, parts), { visibility: 'public', authorization: 'app' })
+  t.notOk('authorization' in (joinRow({ ...BARE, port: 81 }, parts) ?? {}))
+  t.notOk('authorization' in (joinRow({ ...BARE, port: 82 }, parts) ?? {}))
 })
 
 t.test('does not believe in a VM that came between two reads', async (t) => {
