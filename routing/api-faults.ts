@@ -8,7 +8,7 @@ export const API_FAULTS = {
     source: 'client',
     retryable: false,
     title: 'The admin API needs its token',
-    next: 'Send "Authorization: Bearer <token>". The token is in the file admin.token in the data folder (LANDFALL_DATA).',
+    next: 'Send "Authorization: Bearer <token>". The token is in the file admin.token in the data folder (LANDFALL_DATA), or sign one with your SSH key: landfall token sign.',
   },
   api_bootstrap_spent: {
     status: 401,
@@ -184,6 +184,13 @@ export const API_FAULTS = {
     retryable: false,
     title: 'The name is taken',
     next: 'Choose another name, or delete what has it first; "detail" says what that is.',
+  },
+  api_grant_issued: {
+    status: 409,
+    source: 'client',
+    retryable: false,
+    title: 'The grant belongs to a token or a share link',
+    next: 'It says what it says: DELETE it, and make another with POST /v1/vms/<vm>/tokens or /v1/vms/<vm>/links.',
   },
   api_port_in_use: {
     status: 409,

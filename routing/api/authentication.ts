@@ -2,8 +2,10 @@
 
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { RoutingError } from '../errors.ts'
-import { BOOTSTRAP_ID, createAuthenticator } from './caller.ts'
+import { createTokenCheck } from './bootstrap-token.ts'
+import { BOOTSTRAP_ID, BOOTSTRAP_KEY, type Caller, digestOf, EVERYTHING, toCaller } from './caller.ts'
 import type { ApiContext } from './context.ts'
+import { type Credentials, loadSelfSignedCaller, mayBeSelfSigned } from './user-callers.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -13,6 +15,9 @@ declare module 'fastify' {
     readonly isForBootstrap?: true
   }
 }
+
+/** As `formatToken` makes it. */
+const TOKEN_TEXT = /^lf_([A-Za-z0-9]{12})_([A-Za-z0-9_-]{43})$/
 
 /** Has to be called before anything that asks for `request.caller`. */
 export function setAuthentication(app: FastifyInstance, context: ApiContext): void {
@@ -24,6 +29,29 @@ export function setAuthentication(app: FastifyInstance, context: ApiContext): vo
     request.caller = await authenticate({ token: tokenOf(request), address: findAddress(request) })
     if (context.isFleet && request.caller.id === BOOTSTRAP_ID) checkBootstrap(request)
   })
+}
+
+/**
+ * Resolves who sent the token.
+ * @throws RoutingError `api_unauthorized`, `api_rate_limited`; LandfallError when nobody can tell now whose it is
+ */
+function createAuthenticator(context: ApiContext): (credentials: Credentials) => Promise<Caller> {
+  const isBootstrap = createTokenCheck(context.token)
+  return async (credentials) => {
+    if (mayBeSelfSigned(credentials.token)) return loadSelfSignedCaller(context, credentials)
+    if (!isBootstrap(credentials.token)) return findTokenOwner(context, credentials)
+    const isSpent = context.isFleet && (await context.store.get(BOOTSTRAP_KEY)) !== undefined
+    return isSpent
+      ? { id: BOOTSTRAP_ID, scopes: [], isSpent: true }
+      : { id: BOOTSTRAP_ID, scopes: EVERYTHING }
+  }
+}
+
+async function findTokenOwner({ tokens, now }: ApiContext, { token, address }: Credentials): Promise<Caller> {
+  const [, id = '', secret = ''] = TOKEN_TEXT.exec(token) ?? []
+  const record = id === '' ? undefined : await tokens.find(id, digestOf(secret), address)
+  if (record === undefined) throw new RoutingError('api_unauthorized')
+  return toCaller(record, now())
 }
 
 /**

@@ -3,15 +3,18 @@
 import { createHash } from 'node:crypto'
 import type { Static } from 'typebox'
 import { RoutingError } from '../errors.ts'
+import { isPast } from '../records/moments.ts'
 import { type SCOPE, type TokenRecord, VERBS, type Verb } from '../records/records.ts'
-import { createTokenCheck } from './bootstrap-token.ts'
-import type { ApiContext } from './context.ts'
 
 export type Scope = Static<typeof SCOPE>
 
 export interface Caller {
-  /** A token's id, or `bootstrap`. */
+  /** A token's id, `bootstrap`, or `user:` and the id of a user who signed the token. */
   readonly id: string
+  /** Of a token that a user signed. */
+  readonly user?: string
+  /** Of a token that a user signed: who it stands for now. @throws what authentication throws */
+  readonly renew?: () => Promise<Caller>
   readonly scopes: readonly Scope[]
   /** When its token runs out. */
   readonly expiresAt?: string
@@ -32,9 +35,7 @@ export const BOOTSTRAP_ID = 'bootstrap'
 export const BOOTSTRAP_KEY = 'bootstrap/used'
 export const EVERYTHING: readonly Scope[] = [{ pool: '*', verbs: [...VERBS] }]
 
-/** `lf_<id>_<secret>`: the id finds the record, the secret is compared with the record's digest. */
-const TOKEN_TEXT = /^lf_([A-Za-z0-9]{12})_([A-Za-z0-9_-]{43})$/
-
+/** The id finds the record, the secret is compared with the record's digest. */
 export function formatToken(id: string, secret: string): string {
   return `lf_${id}_${secret}`
 }
@@ -43,42 +44,12 @@ export function digestOf(secret: string): string {
   return createHash('sha256').update(secret).digest('base64url')
 }
 
-export interface Credentials {
-  readonly token: string
-  /** The client's IP address, as far as the edge tells it. */
-  readonly address: string | undefined
-}
-
-/** Resolves who sent the token. @throws RoutingError `api_unauthorized`, `api_rate_limited` */
-export function createAuthenticator(context: ApiContext): (credentials: Credentials) => Promise<Caller> {
-  const isBootstrap = createTokenCheck(context.token)
-  return async (credentials) => {
-    if (!isBootstrap(credentials.token)) return findTokenOwner(context, credentials)
-    const isSpent = context.isFleet && (await context.store.get(BOOTSTRAP_KEY)) !== undefined
-    return isSpent
-      ? { id: BOOTSTRAP_ID, scopes: [], isSpent: true }
-      : { id: BOOTSTRAP_ID, scopes: EVERYTHING }
-  }
-}
-
-async function findTokenOwner({ tokens, now }: ApiContext, { token, address }: Credentials): Promise<Caller> {
-  const [, id = '', secret = ''] = TOKEN_TEXT.exec(token) ?? []
-  const record = id === '' ? undefined : await tokens.find(id, digestOf(secret), address)
-  if (record === undefined) throw new RoutingError('api_unauthorized')
-  return toCaller(record, now())
-}
-
 /** @throws RoutingError `api_unauthorized` after the token's end */
 export function toCaller({ id, scopes, expiresAt }: TokenRecord, now: Date): Caller {
   if (isPast(expiresAt, now)) {
     throw new RoutingError('api_unauthorized', { detail: `The token ran out at ${expiresAt}.` })
   }
   return { id, scopes, ...(expiresAt !== undefined && { expiresAt }) }
-}
-
-/** False for a token that has no end. */
-export function isPast(expiresAt: string | undefined, now: Date): boolean {
-  return expiresAt !== undefined && Date.parse(expiresAt) <= now.getTime()
 }
 
 /** `pool` is undefined for what belongs to no pool: only a scope over all pools reaches it. */

@@ -1,8 +1,8 @@
 /** Changes on request: preconditions, one commit with an audit record for each document changed, and the answer. */
 
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { createAuditId } from '../records/audit-id.ts'
-import { commitPlanned, type Edit, isVoid } from '../records/edits.ts'
+import { toAudits } from '../records/audits.ts'
+import { commitPlanned, type Edit } from '../records/edits.ts'
 import type { Kind, Stored } from '../records/record-kinds.ts'
 import type { Document, Mutation } from '../store/store.ts'
 import { checkMay } from './caller.ts'
@@ -10,9 +10,6 @@ import type { ApiContext } from './context.ts'
 import type { Answer } from './idempotency.ts'
 import { checkWrite, parsePreconditions, toEtag } from './preconditions.ts'
 import { findStored, isName, notFound } from './reads.ts'
-
-/** Fields that an audit record does not repeat. */
-const HIDDEN = ['digest']
 
 /** One record to be written or deleted by name. */
 export interface RecordChange<Value> {
@@ -77,30 +74,13 @@ async function planChange<Value extends object>(
   return { before, after, edits, isNew: document === undefined }
 }
 
-/** An audit record for each edit that changes something and does not merely follow from another. */
+/** As `toAudits` says, with the request as the cause. */
 export function auditsOf(
   request: FastifyRequest,
   { now }: ApiContext,
   { edits, pool }: { readonly edits: readonly Edit[]; readonly pool: string | undefined },
 ): readonly Mutation[] {
-  const at = now()
-  return edits
-    .filter((edit) => !edit.isDerived && !isVoid(edit))
-    .map(({ key, before, after, isOfNoPool }) => {
-      const id = createAuditId(at)
-      const value = {
-        id,
-        at: at.toISOString(),
-        who: request.caller.id,
-        action: after === undefined ? 'delete' : before === undefined ? 'create' : 'update',
-        key,
-        ...(pool !== undefined && !isOfNoPool && { pool }),
-        ...(before && { before: shown(before.value) }),
-        ...(after && { after: shown(after) }),
-        requestId: request.id,
-      }
-      return { key: `audit/${id}`, value, ifRevision: 0 }
-    })
+  return toAudits(edits, { at: now(), who: request.caller.id, pool, requestId: request.id })
 }
 
 export function logChange(
@@ -140,8 +120,4 @@ export function answerChanged<Value>(
   return isNew
     ? { status: 201, body: view(after), headers: { ...headers, etag, location } }
     : { status: 200, body: view(after), headers: { ...headers, etag } }
-}
-
-function shown(value: Document): Document {
-  return Object.fromEntries(Object.entries(value).filter(([name]) => !HIDDEN.includes(name)))
 }

@@ -1,8 +1,9 @@
 /** How many streams of events each caller has, and how long its token lets them go on. */
 
 import { isDeepStrictEqual } from 'node:util'
+import { RoutingError } from '../errors.ts'
 import { findSound, TOKENS } from '../records/record-kinds.ts'
-import { BOOTSTRAP_ID, type Caller } from './caller.ts'
+import { BOOTSTRAP_ID, type Caller, type Scope } from './caller.ts'
 import type { ApiContext } from './context.ts'
 import { Places } from './places.ts'
 
@@ -18,7 +19,7 @@ interface Group {
 
 export class EventCallers {
   readonly #context: Pick<ApiContext, 'store' | 'log' | 'now'>
-  readonly #groups = new Map<Caller['id'], Group>()
+  readonly #groups = new Map<Caller | Caller['id'], Group>()
   readonly #places = new Places(LIMITS)
   #timer: NodeJS.Timeout | undefined
 
@@ -28,14 +29,14 @@ export class EventCallers {
 
   /** A place among the streams, to be left when the stream is over. @throws RoutingError `api_rate_limited` */
   enter(caller: Caller): Seat {
-    const group = this.#groups.get(caller.id) ?? { caller, seats: new Set(), isBeingAsked: false }
+    const group = this.#groups.get(keyOf(caller)) ?? { caller, seats: new Set(), isBeingAsked: false }
     const leave = this.#places.enter(caller)
     const seat = new Seat(() => {
       leave()
       this.#leave(group, seat)
     })
     group.seats.add(seat)
-    this.#groups.set(caller.id, group)
+    this.#groups.set(keyOf(caller), group)
     this.#timer ??= setInterval(() => this.#check(), CHECK_MS)
     return seat
   }
@@ -46,7 +47,7 @@ export class EventCallers {
 
   #leave({ caller, seats }: Group, seat: Seat): void {
     seats.delete(seat)
-    if (seats.size === 0) this.#groups.delete(caller.id)
+    if (seats.size === 0) this.#groups.delete(keyOf(caller))
     if (this.#groups.size > 0) return
     clearInterval(this.#timer)
     this.#timer = undefined
@@ -66,15 +67,34 @@ export class EventCallers {
   async #ask(group: Group): Promise<void> {
     group.isBeingAsked = true
     try {
-      const document = await this.#context.store.get(TOKENS.prefix + group.caller.id)
-      const token = document && findSound(TOKENS, document)
       // What was withdrawn from the token must not be told any longer.
-      if (!isDeepStrictEqual(token?.record.scopes, group.caller.scopes)) endSeats(group)
+      if (!isDeepStrictEqual(await this.#findScopes(group.caller), group.caller.scopes)) endSeats(group)
     } catch (error) {
       this.#context.log.debug({ err: error }, 'the tokens of event streams could not be checked')
     }
     group.isBeingAsked = false
   }
+
+  /** Undefined when the token is over. */
+  async #findScopes({ id, renew }: Caller): Promise<readonly Scope[] | undefined> {
+    if (renew !== undefined) return findRenewedScopes(renew)
+    const document = await this.#context.store.get(TOKENS.prefix + id)
+    return document && findSound(TOKENS, document)?.record.scopes
+  }
+}
+
+async function findRenewedScopes(renew: () => Promise<Caller>): Promise<readonly Scope[] | undefined> {
+  try {
+    return (await renew()).scopes
+  } catch (error) {
+    if (error instanceof RoutingError && error.code === 'api_unauthorized') return undefined
+    throw error
+  }
+}
+
+/** One user may have signed several tokens, each with an end of its own. */
+function keyOf(caller: Caller): Caller | Caller['id'] {
+  return caller.renew === undefined ? caller.id : caller
 }
 
 export class Seat {

@@ -1,6 +1,7 @@
 /** Changes of the store as server-sent events (WHATWG HTML section 9.2). */
 
 import { RecordInvalid } from '../errors.ts'
+import type { GrantRecord } from '../records/grants.ts'
 import {
   DOMAINS,
   EDGES,
@@ -18,7 +19,6 @@ import {
 import type {
   DomainRecord,
   EdgeRecord,
-  GrantRecord,
   HostRecord,
   KeyRecord,
   PoolRecord,

@@ -1,18 +1,20 @@
 /** What a body makes of a grant: whom it means in one canonical form, which ports, and until when. */
 
+import { isDeepStrictEqual } from 'node:util'
 import { type Static, Type } from 'typebox'
 import { RecordInvalid, RoutingError } from '../errors.ts'
+import { GRANT, GRANTEE, type GrantRecord } from '../records/grants.ts'
 import { isLabel, toHostname } from '../records/hostname.ts'
+import { isPast, laterOf } from '../records/moments.ts'
 import { GRANTS } from '../records/record-kinds.ts'
-import { GRANT, GRANTEE, type GrantRecord, type VmRecord } from '../records/records.ts'
+import type { VmRecord } from '../records/records.ts'
 import type { VmParts } from '../vms/vm-parts.ts'
 import type { ApiContext } from './context.ts'
+import { checkRoom, sortedPorts } from './grant-plans.ts'
+import { checkAhead } from './moments.ts'
 import { strict } from './schemas.ts'
 
-/** Each row of a VM carries those that count for its port. */
-export const MAX_GRANTS = 100
-
-const { ports, role, expiresAt } = GRANT.properties
+const { ports, role, expiresAt, label } = GRANT.properties
 export const GRANT_BODY = strict(
   {
     to: Type.Object(GRANTEE.properties, {
@@ -22,6 +24,7 @@ export const GRANT_BODY = strict(
     ports,
     role,
     expiresAt,
+    label,
   },
   { examples: [{ to: { kind: 'email', value: 'ann@example.test' }, role: 'viewer', ports: [8000] }] },
 )
@@ -34,7 +37,10 @@ const EMAIL = /^(?<user>[^\s"(),:;<>@[\\\]\p{Cc}]{1,64})@(?<host>[^@]+)$/u
 const MAX_EMAIL_CHARACTERS = 254
 /** What a login says of a user: any visible ASCII. */
 const USER_ID = /^[\x21-\x7e]+$/
-const LINK_ID = /^[A-Za-z0-9_-]{1,64}$/
+/** `sha256:` stands for a caller's id that is too long. */
+const RESERVED = /^(?:token|link|api|sha256):/
+/** Of the admin API. */
+const TOKEN_ID = /^[A-Za-z0-9]{12}$/
 
 export interface GrantDemand {
   readonly id: string
@@ -55,19 +61,22 @@ export function toGrant(
 ): GrantRecord {
   const key = `${GRANTS.prefix}${name}/${id}`
   const before = grants.find((stored) => stored.key === key)?.record
-  const { expiresAt, role } = body
+  const { expiresAt, role, label } = body
   const now = context.now()
-  if (expiresAt !== undefined && Date.parse(expiresAt) <= now.getTime()) {
-    throw new RecordInvalid('/expiresAt', 'It must be in the future.')
-  }
-  const ports = body.ports && [...new Set(body.ports)].sort((one, other) => one - other)
+  checkAhead(expiresAt, now)
+  const ports = sortedPorts(body.ports)
+  const to = toGrantee(body.to)
+  checkPlain(before, { name, grants, to })
   const record = GRANTS.parse({
     id,
     vm: name,
-    to: toGrantee(body.to),
+    to,
     role,
     ...(ports && { ports }),
     ...(expiresAt !== undefined && { expiresAt }),
+    ...(label !== undefined && { label }),
+    // Ending a share link with all that it let in ends this one too, whoever changed it since.
+    ...(before?.via !== undefined && isDeepStrictEqual(before.to, to) && { via: before.via }),
     createdAt: laterOf(before?.createdAt ?? now.toISOString(), peer?.createdAt),
     createdBy: before?.createdBy ?? createdBy,
   })
@@ -75,14 +84,34 @@ export function toGrant(
     throw new RecordInvalid('/role', 'It must be "viewer" for a VM, which can but connect.')
   }
   const others = grants.map((stored) => stored.record).filter((other) => other.id !== id)
-  if (before === undefined) checkRoom(others)
-  const counting = others.filter((other) => isLive(other, now) && !isOutlived(other, peer))
+  if (before === undefined) checkRoom(grants, now, '/to')
+  const counting = others.filter((other) => !isPast(other.expiresAt, now) && !isOutlived(other, peer))
   checkNew(record, counting)
   return record
 }
 
-function laterOf(one: string, other = one): string {
-  return Date.parse(one) < Date.parse(other) ? other : one
+/**
+ * What tokens and share links of the VM may, and until when, is what they say themselves.
+ * @throws RoutingError `api_grant_issued`, RecordInvalid
+ */
+function checkPlain(
+  before: GrantRecord | undefined,
+  { name, grants, to }: Pick<VmParts, 'name' | 'grants'> & { readonly to: Grantee },
+): void {
+  if (before?.token || before?.link) {
+    const where = `/v1/vms/${name}/${before.token ? 'tokens' : 'links'}`
+    throw new RoutingError('api_grant_issued', { detail: `It is at ${where}/${before.id}.` })
+  }
+  if (to.kind === 'link') {
+    throw new RecordInvalid(
+      '/to/kind',
+      `POST /v1/vms/${name}/links makes a share link together with its grant.`,
+    )
+  }
+  const isOwn = grants.some(({ record }) => record.token !== undefined && record.id === to.value)
+  if (to.kind !== 'token' || !isOwn) return
+  const detail = `"${to.value}" is at /v1/vms/${name}/tokens, with a grant of its own; make another token there.`
+  throw new RecordInvalid('/to/value', detail)
 }
 
 /** It was for an earlier VM of that name. */
@@ -90,20 +119,11 @@ function isOutlived({ to, createdAt }: GrantRecord, peer: GrantDemand['peer']): 
   return to.kind === 'vm' && peer !== undefined && Date.parse(createdAt) < Date.parse(peer.createdAt)
 }
 
-function checkRoom({ length }: readonly GrantRecord[]): void {
-  if (length < MAX_GRANTS) return
-  throw new RecordInvalid('/to', `The VM has ${MAX_GRANTS} grants, and cannot have more.`)
-}
-
 function checkNew(record: GrantRecord, others: readonly GrantRecord[]): void {
   const twin = others.find((other) => sameness(other) === sameness(record))
   if (twin === undefined) return
-  const detail = `"${record.to.value}" has the grant "${twin.id}" for the same ports.`
+  const detail = `"${record.to.value}" has the grant "${twin.id}" for the same ports: delete that first, or PUT it with what is to change.`
   throw new RoutingError('api_name_taken', { detail, context: { field: '/to' } })
-}
-
-function isLive({ expiresAt }: GrantRecord, now: Date): boolean {
-  return expiresAt === undefined || Date.parse(expiresAt) > now.getTime()
 }
 
 function sameness({ to, ports }: GrantRecord): string {
@@ -121,17 +141,23 @@ const MEANINGS: Readonly<Record<Grantee['kind'], string>> = {
   user: "a user's id: visible ASCII without spaces",
   email: 'an e-mail address, as "ann@example.test"',
   domain: 'the part of e-mail addresses behind the @, as "example.test"',
-  token: "a token's id: GET /v1/whoami shows it",
-  link: 'an id of 1–64 of A-Z a-z 0-9 _ -',
+  token: 'the id of a token of this API: GET /v1/whoami shows it',
+  link: "a share link's id",
   vm: "another VM's name",
 }
 
 function toCanonical(kind: Grantee['kind'], value: string): string | undefined {
   if (kind === 'email') return toEmail(value)
   if (kind === 'domain') return toEmailHost(value)
+  if (kind === 'user') return toUser(value)
   if (kind === 'vm') return isLabel(value) ? value : undefined
-  if (kind === 'token') return /^[A-Za-z0-9]{12}$/.test(value) ? value : undefined
-  return (kind === 'user' ? USER_ID : LINK_ID).test(value) ? value : undefined
+  return (kind === 'token' ? TOKEN_ID : USER_ID).test(value) ? value : undefined
+}
+
+/** As logins call them: an address in its canonical form; ids of tokens, links and API tokens are no user's. */
+export function toUser(value: string): string | undefined {
+  const user = toEmail(value) ?? value
+  return USER_ID.test(user) && !RESERVED.test(user) ? user : undefined
 }
 
 /** Lower case as a whole: no provider that matters tells `Ann` from `ann`, and a grant must not miss by it. */

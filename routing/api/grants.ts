@@ -5,20 +5,21 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { type Static, Type } from 'typebox'
 import { RecordInvalid, RoutingError } from '../errors.ts'
 import { toEdit } from '../records/edits.ts'
+import { GRANT, type GrantRecord } from '../records/grants.ts'
 import { GRANTS, type Stored, VMS } from '../records/record-kinds.ts'
-import { GRANT, type GrantRecord, type VmRecord } from '../records/records.ts'
+import type { VmRecord } from '../records/records.ts'
 import { ID, LABEL } from '../records/schema.ts'
-import type { VmParts } from '../vms/vm-parts.ts'
 import { checkMay, may } from './caller.ts'
 import { answerChanged, type Changed, sendChanged } from './changes.ts'
 import type { ApiContext } from './context.ts'
 import { GRANT_BODY, type GrantBody, toGrant } from './grant-bodies.ts'
+import { checkReadable, planAdded, planTakingBack } from './grant-plans.ts'
 import { type Answer, answerOnce } from './idempotency.ts'
 import { refuseOtherMethods } from './problems.ts'
 import { getStored, listPage, notFound, sendStored } from './reads.ts'
 import { listingOf, NOTHING, pageQuery, viewOf, withProblems } from './schemas.ts'
 import { findSound } from './vm-view.ts'
-import { getAllowed, type PlannedWrite, writeVm } from './vm-writes.ts'
+import { getAllowed, writeVm } from './vm-writes.ts'
 
 const COLLECTION = '/v1/vms/:vm/grants'
 const ITEM = '/v1/vms/:vm/grants/:id'
@@ -98,11 +99,6 @@ function addReads(app: FastifyInstance, context: ApiContext): void {
   )
 }
 
-async function checkReadable({ caller, params: { vm } }: FastifyRequest<ByVm>, context: ApiContext) {
-  const { record } = await getStored(context, VMS, vm)
-  if (!may(caller, 'read', record.pool)) throw notFound(VMS, vm)
-}
-
 async function createGrant(request: FastifyRequest<PostGrant>, context: ApiContext): Promise<Answer> {
   const id = randomBytes(ID_BYTES).toString('base64url')
   const changed = await writeGrant(request, context, { ...request.params, id })
@@ -127,7 +123,7 @@ async function writeGrant(
       const { pool } = getAllowed(caller, 'share', parts).record
       const peer = body.to.kind === 'vm' ? await getPeer(request, context, { vm, pool }) : undefined
       const record = toGrant(context, parts, { id, body, createdBy: caller.id, peer: peer?.record })
-      const planned = planGrant(parts, id, record)
+      const planned = planAdded(parts, record, context.now())
       const pins = peer ? [toEdit(peer.key, { before: peer, after: peer.record })] : []
       return { ...planned, edits: [...planned.edits, ...pins], record }
     },
@@ -162,33 +158,14 @@ async function deleteGrant(request: FastifyRequest<ById>, reply: FastifyReply, c
   const { vm, id } = request.params
   await writeVm(request, context, {
     vm,
-    plan: (parts) => {
+    plan: async (parts) => {
       getAllowed(request.caller, 'share', parts)
-      const plan = planGrant(parts, id, undefined)
+      const plan = await planTakingBack(context, parts, id)
       if (plan.target.current === 0) throw notFound(GRANTS, `${vm}/${id}`)
       return plan
     },
   })
   return reply.code(204).send()
-}
-
-function planGrant(
-  parts: VmParts,
-  id: string,
-  record: GrantRecord | undefined,
-): PlannedWrite & { readonly before: Stored<GrantRecord> | undefined } {
-  const key = `${GRANTS.prefix}${parts.name}/${id}`
-  const before = parts.grants.find((stored) => stored.key === key)
-  const others = parts.grants.filter((stored) => stored !== before)
-  const current = before?.revision ?? parts.broken.get(key)?.revision ?? 0
-  return {
-    before,
-    edits: [toEdit(key, { before, after: record })],
-    after: { ...parts, grants: record ? [...others, { key, record, revision: 0 }] : others },
-    target: { key, current },
-    sizeField: '/to',
-    pool: parts.vm?.record.pool,
-  }
 }
 
 function locationOf(vm: string, id: string): string {

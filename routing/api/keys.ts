@@ -14,6 +14,7 @@ import { refuseOtherMethods } from './problems.ts'
 import { type PublicKey, parsePublicKey } from './public-key.ts'
 import { getStored, listPage, notFound, sendStored } from './reads.ts'
 import { listingOf, NOTHING, pageQuery, strict, viewOf, withProblems } from './schemas.ts'
+import { toUserId } from './user-ids.ts'
 
 const COLLECTION = '/v1/keys'
 const ITEM = '/v1/keys/:id'
@@ -152,7 +153,7 @@ function writeOf(
     poolOf: () => undefined,
     plan: (before) => ({
       id,
-      user,
+      user: toUserId(user, '/user'),
       type,
       publicKey,
       label: label ?? before?.record.label ?? comment.slice(0, MAX_LABEL),

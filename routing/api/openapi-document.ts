@@ -37,11 +37,13 @@ const TAGS: Readonly<Record<string, string>> = {
   pages: 'Open to everybody: what this is, for people and programs',
   whoami: 'Who the token stands for',
   pools: 'What is bought: CPU, memory and disk, and what was used of them',
-  vms: 'Virtual machines, their ports, and who may reach them',
+  vms: 'Virtual machines, their ports, and who may reach them: grants, tokens for programs, share links',
   routes: 'Host names of the platform that lead to a VM or to an address',
   domains: "Customers' own host names, proven before traffic flows",
   tokens: 'Who may call this API',
   keys: 'Public SSH keys',
+  sessions: 'Who is logged in',
+  users: 'What lets a user in',
   hosts: 'Machines that run VMs',
   edges: 'Processes that serve host names',
   audit: 'Who changed what',
@@ -56,6 +58,7 @@ const PATH_PARAMETERS: Readonly<Record<string, string>> = {
   port: 'a port of the VM, from 1 to 65535',
   hostname: 'a host name in any form; it is stored in lower case and A-labels, without a final dot',
   name: 'its name',
+  user: "the user's id, percent-encoded",
   id: 'its id',
 }
 

@@ -23,7 +23,12 @@ export async function setOpenApi(app: FastifyInstance): Promise<void> {
       },
       components: {
         securitySchemes: {
-          token: { type: 'http', scheme: 'bearer', description: 'A token that POST /v1/tokens made' },
+          token: {
+            type: 'http',
+            scheme: 'bearer',
+            description:
+              'A token that POST /v1/tokens made, or a JWT for this host name that a user signed with a registered SSH key',
+          },
         },
       },
       security: [{ token: [] }],

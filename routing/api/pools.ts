@@ -15,6 +15,7 @@ import { refuseOtherMethods } from './problems.ts'
 import { getStored, listPage, notFound, sendStored } from './reads.ts'
 import { listingOf, NOTHING, pageQuery, strict, viewOf, withProblems } from './schemas.ts'
 import { withdrawPool } from './token-gifts.ts'
+import { toUserId } from './user-ids.ts'
 
 const COLLECTION = '/v1/pools'
 const ITEM = '/v1/pools/:pool'
@@ -96,6 +97,7 @@ async function putPool(request: FastifyRequest<PutPool>, reply: FastifyReply, co
     plan: async (before) => ({
       name: params.pool,
       ...body,
+      ...(body.owner !== undefined && { owner: toUserId(body.owner, '/owner') }),
       host: body.host ?? before?.record.host ?? (await findRoomiestHost(context, body)),
       createdAt: before?.record.createdAt ?? context.now().toISOString(),
     }),

@@ -25,6 +25,7 @@ const ITEM = '/v1/vms/:vm/ports/:port'
 const BODY = strict(
   {
     visibility: VM_PORT.properties.visibility,
+    authorization: VM_PORT.properties.authorization,
     isDefault: Type.Optional(Type.Boolean({ description: 'true or false' })),
   },
   { examples: [{ visibility: 'public', isDefault: true }] },
@@ -35,6 +36,7 @@ const FIELDS = {
   hostname: Type.Optional(Type.String()),
   url: Type.Optional(Type.String({ description: 'absent while no host name leads to the port' })),
   visibility: VM_PORT.properties.visibility,
+  authorization: VM_PORT.properties.authorization,
   isDefault: Type.Boolean({ description: 'true for the port that the bare name leads to' }),
   isDeclared: Type.Boolean({ description: 'true when it has a host name of its own' }),
   isOpen: Type.Boolean({ description: 'true when the host reports that something listens' }),
@@ -55,6 +57,9 @@ export function addPorts(app: FastifyInstance, context: ApiContext): void {
     {
       schema: withProblems({
         summary: 'Gives a port a host name and says who gets in',
+        description:
+          'With "authorization": "app" the VM reads Authorization itself; otherwise edges take tokens of the platform ' +
+          'from it where the port is private.',
         params: PARAMS,
         body: BODY,
         response: { 200: VIEW, 201: VIEW },
@@ -185,9 +190,9 @@ function planPort(
 /** @throws RecordInvalid when there would be too many */
 function withPort(
   record: VmRecord,
-  { port, visibility, isDefault }: Static<typeof BODY> & { readonly port: number },
+  { port, visibility, authorization, isDefault }: Static<typeof BODY> & { readonly port: number },
 ): VmRecord {
-  const ports = { ...record.ports, [String(port)]: { visibility } }
+  const ports = { ...record.ports, [String(port)]: { visibility, ...(authorization && { authorization }) } }
   if (!isDeclared(record, port) && Object.keys(ports).length > MAX_DECLARED_PORTS) {
     throw new RecordInvalid('/port', `The VM has ${MAX_DECLARED_PORTS} ports, and cannot have more.`)
   }
@@ -208,12 +213,14 @@ function portsOf(vm: VmRecord, report: ReportRecord | undefined): readonly numbe
 }
 
 function viewPort({ domain, urlOf }: ApiContext, port: number, { vm, report }: Portal) {
+  const declared = vm.ports[String(port)]
   const isDefault = defaultPortOf(vm, report) === port
   const name = isDefault ? vm.name : isDeclared(vm, port) ? `${port}--${vm.name}` : undefined
   return {
     port,
     ...(name !== undefined && { hostname: `${name}.${domain}`, url: urlOf(`${name}.${domain}`) }),
-    visibility: vm.ports[String(port)]?.visibility ?? 'private',
+    visibility: declared?.visibility ?? 'private',
+    ...(declared?.authorization && { authorization: declared.authorization }),
     isDefault,
     isDeclared: isDeclared(vm, port),
     isOpen: report?.state === 'running' && Object.hasOwn(report.ports, String(port)),

@@ -4,6 +4,8 @@ import { randomUUID } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import { type FastifyInstance, fastify } from 'fastify'
 import type { Log } from '../../lib/log.ts'
+import { type Connectable, PipedServer } from '../../lib/piped-server.ts'
+import { RoutingError } from '../errors.ts'
 import { addAudit } from './audit.ts'
 import { setAuthentication } from './authentication.ts'
 import { addCalls } from './calls.ts'
@@ -15,20 +17,22 @@ import { addGrants } from './grants.ts'
 import { addHosts } from './hosts.ts'
 import { createKeyBudget } from './idempotency.ts'
 import { addKeys } from './keys.ts'
+import { addLinks } from './links.ts'
 import { setOpenApi } from './openapi.ts'
-import { type AdminApi, PipedServer } from './piped-server.ts'
 import { addPools } from './pools.ts'
 import { addPorts } from './ports.ts'
 import { answerBrokenConnection, sendProblem, setProblems } from './problems.ts'
 import { setRateLimit } from './rate-limit.ts'
 import { addRoutes } from './routes.ts'
 import { compileValidator } from './schemas.ts'
+import { addSessions } from './sessions.ts'
 import { addSnapshots } from './snapshots.ts'
 import { addStatus } from './status.ts'
 import { addTable } from './table.ts'
 import { TokenLookup } from './token-lookup.ts'
 import { addTokens } from './tokens.ts'
 import { addUsage } from './usage.ts'
+import { addVmTokens } from './vm-tokens.ts'
 import { addVms } from './vms.ts'
 import { createWaits } from './waiting.ts'
 import { addWelcome } from './welcome.ts'
@@ -43,7 +47,7 @@ const REQUEST_ID = /^[\w.-]{1,64}$/
 export async function startAdminApi(
   deps: ApiDeps,
   settings: ApiSettings,
-): Promise<AdminApi & AsyncDisposable> {
+): Promise<Connectable & AsyncDisposable> {
   const tokens = new TokenLookup({ ...deps, ...settings })
   const defaults = { now: () => new Date(), keyBudget: createKeyBudget(), waits: createWaits() }
   const context: ApiContext = { ...defaults, ...deps, ...settings, tokens }
@@ -60,10 +64,13 @@ export async function startAdminApi(
   addSnapshots(app, context)
   addPorts(app, context)
   addGrants(app, context)
+  addVmTokens(app, context)
+  addLinks(app, context)
   addRoutes(app, context)
   addDomains(app, context)
   addTokens(app, context)
   addKeys(app, context)
+  addSessions(app, context)
   addAudit(app, context)
   addHosts(app, context)
   addEdges(app, context)
@@ -72,7 +79,7 @@ export async function startAdminApi(
   addStatus(app, context)
   addTable(app, context)
   await app.ready()
-  return new PipedServer(app)
+  return new PipedServer(app, () => new RoutingError('api_closed'))
 }
 
 function createApp(log: Log): FastifyInstance {

@@ -2,10 +2,11 @@
 
 import { RecordInvalid, RoutingError } from '../errors.ts'
 import type { Edit } from '../records/edits.ts'
+import { isPast } from '../records/moments.ts'
 import { listRecords, TOKENS, toStored } from '../records/record-kinds.ts'
 import { type TokenRecord, VERBS, type Verb } from '../records/records.ts'
 import { MAX_MUTATIONS, type Store } from '../store/store.ts'
-import { BOOTSTRAP_ID, type Caller, isPast, may, toCaller } from './caller.ts'
+import { BOOTSTRAP_ID, type Caller, may, toCaller } from './caller.ts'
 import type { ApiContext } from './context.ts'
 import { type Entry, enterPool, pin } from './pool-doors.ts'
 
@@ -37,7 +38,8 @@ async function readGiver(
   { store, now }: ApiContext,
   caller: Caller,
 ): Promise<{ readonly giver: Caller; readonly edits: readonly Edit[] }> {
-  if (caller.id === BOOTSTRAP_ID) return { giver: caller, edits: [] }
+  // A user has no token in the store, and not the verb that it takes to give one.
+  if (caller.id === BOOTSTRAP_ID || caller.user !== undefined) return { giver: caller, edits: [] }
   const document = await store.get(TOKENS.prefix + caller.id)
   if (document === undefined) throw new RoutingError('api_unauthorized')
   const { record } = toStored(TOKENS, document)

@@ -1,6 +1,6 @@
 /** `/v1/tokens`: who may call this API. A token's secret is in one answer, and nowhere else. */
 
-import { randomBytes, randomInt } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { type Static, Type } from 'typebox'
 import { RoutingError } from '../errors.ts'
@@ -16,11 +16,10 @@ import { refuseOtherMethods } from './problems.ts'
 import { getStored, listPage, notFound, sendStored } from './reads.ts'
 import { listingOf, NOTHING, pageQuery, strict, viewOf, withProblems } from './schemas.ts'
 import { checkFirstToken, pinAnotherRuler, planGift } from './token-gifts.ts'
+import { createTokenId } from './token-ids.ts'
 
 const COLLECTION = '/v1/tokens'
 const ITEM = '/v1/tokens/:id'
-const ID_CHARACTERS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789'
-const ID_LENGTH = 12
 const SECRET_BYTES = 32
 
 const { digest: _digest, ...SHOWN } = TOKEN.properties
@@ -92,7 +91,7 @@ function addReads(app: FastifyInstance, context: ApiContext): void {
 
 async function createToken(request: FastifyRequest<PostToken>, context: ApiContext): Promise<Answer> {
   const { caller, body } = request
-  const id = Array.from({ length: ID_LENGTH }, () => ID_CHARACTERS[randomInt(ID_CHARACTERS.length)]).join('')
+  const id = createTokenId()
   const secret = randomBytes(SECRET_BYTES).toString('base64url')
   const expiresAt = body.expiresAt ?? caller.expiresAt
   const changed = await changeRecord(request, context, {

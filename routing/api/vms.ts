@@ -10,6 +10,7 @@ import { planDeletion, planRecord, readBelongings } from '../vms/vm-plans.ts'
 import { may } from './caller.ts'
 import { answerChanged, type Changed } from './changes.ts'
 import type { ApiContext } from './context.ts'
+import { isGuest } from './guests.ts'
 import { type Answer, answerOnce } from './idempotency.ts'
 import { checkMatch, parsePreconditions, toEtag } from './preconditions.ts'
 import { refuseOtherMethods } from './problems.ts'
@@ -119,7 +120,8 @@ async function getVm(
   context: ApiContext,
 ) {
   const stored = await getStored(context, VMS, params.vm)
-  if (!may(caller, 'read', stored.record.pool)) throw notFound(VMS, params.vm)
+  const isKnown = may(caller, 'read', stored.record.pool) || (await isGuest(context, caller, params.vm))
+  if (!isKnown) throw notFound(VMS, params.vm)
   checkMatch(parsePreconditions(headers), { key: stored.key, current: stored.revision })
   return reply.header('etag', toEtag(stored.revision)).send(await viewVm(context, stored))
 }

@@ -5,14 +5,15 @@ import { once } from 'node:events'
 import { type IncomingMessage, request } from 'node:http'
 import { text } from 'node:stream/consumers'
 import type { Test } from 'tap'
+import type { Connectable } from '../../../lib/piped-server.ts'
 import { createSealer } from '../../../lib/seal.ts'
 import type { ApiDeps, ApiSettings } from '../../../routing/api/context.ts'
-import type { AdminApi } from '../../../routing/api/piped-server.ts'
 import { startAdminApi } from '../../../routing/api/server.ts'
 import { startMemoryStore } from '../../../routing/store/memory-store.ts'
 import type { Store } from '../../../routing/store/store.ts'
 import { createListLog, type Line } from '../logs.ts'
 import { type AnswerCheck, createAnswerCheck } from './answer-check.ts'
+import { createTestSigner } from './test-signer.ts'
 
 /** The bootstrap token: it may do everything, unless the API is one of a fleet. */
 export const TOKEN = 'a-token-of-some-length-for-the-tests'
@@ -35,7 +36,7 @@ export interface Call {
 }
 
 export interface ApiClient {
-  readonly api: AdminApi & AsyncDisposable
+  readonly api: Connectable & AsyncDisposable
   readonly store: Store
   readonly lines: readonly Line[]
   /** Throws when a good answer is not what OpenAPI says of it. */
@@ -81,6 +82,7 @@ const SETTINGS: ApiSettings = {
   isFleet: false,
   ratePerSecond: 10_000,
   urlOf: (hostname) => `https://${hostname}`,
+  tokenDays: 365,
 }
 
 function defaultDeps() {
@@ -89,11 +91,14 @@ function defaultDeps() {
     table: { revision: 0, status: () => ({}) },
     dns: { resolveTxt: nothing, resolveCname: nothing },
     sealer: createSealer(randomBytes(32)),
+    signer: createTestSigner(),
+    findUser: async () => undefined,
+    poolsOf: () => [],
   }
 }
 
 async function checkedCall(
-  api: AdminApi,
+  api: Connectable,
   call: Call & { readonly method: string; readonly path: string },
   check: AnswerCheck,
 ): Promise<Answer> {
@@ -102,7 +107,7 @@ async function checkedCall(
   return answer
 }
 
-async function send(api: AdminApi, call: Call & { method: string; path: string }): Promise<Answer> {
+async function send(api: Connectable, call: Call & { method: string; path: string }): Promise<Answer> {
   const { method, path, body, token = TOKEN } = call
   const payload = body === undefined || typeof body === 'string' ? body : JSON.stringify(body)
   const headers = {

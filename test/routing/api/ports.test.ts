@@ -32,6 +32,25 @@ t.test('declares a port, shows it, and takes its host name away again', async (t
   t.same(lines, ['create vm/a', 'update vm/a', 'update vm/a', 'update vm/a'])
 })
 
+t.test('leaves Authorization to the app of a port that says so', async (t) => {
+  const { call, store } = await vmApiFor(t)
+  await call('PUT', VM, { body: {} })
+  const created = await call('PUT', PORT, { body: { visibility: 'private', authorization: 'app' } })
+  t.match(created, { status: 201, json: { visibility: 'private', authorization: 'app' } })
+  t.strictSame((await call('GET', PORT)).json, created.json)
+  t.match((await call('GET', `${VM}/ports`)).json, { ports: [{}, { port: 8_000, authorization: 'app' }] })
+  t.match((await call('GET', VM)).json, { ports: { 8000: { authorization: 'app' } } })
+  const { value: row } = (await store.get('route/8000--a.example.test')) ?? {}
+  t.match(row, { authorization: 'app' })
+  for (const authorization of ['edge', '', null]) {
+    const refused = await call('PUT', PORT, { body: { visibility: 'private', authorization } })
+    t.match(refused, { status: 422, json: { field: '/authorization' } })
+  }
+  const changed = await call('PUT', PORT, { body: { visibility: 'private' } })
+  t.notOk('authorization' in changed.json, 'PUT says all of it')
+  t.notOk((await store.get('route/8000--a.example.test'))?.value.authorization)
+})
+
 t.test('lists what is declared, what is open, and the default port', async (t) => {
   const { call, store } = await vmApiFor(t)
   await call('PUT', VM, { body: { port: 5_000, ports: { 8000: { visibility: 'public' } } } })
