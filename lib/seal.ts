@@ -1,6 +1,6 @@
 /** Seals secrets for places that others can read: AES-256-GCM, each value bound to where it is kept. */
 
-import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:crypto'
+import { createCipheriv, createDecipheriv, createHash, hkdfSync, randomBytes } from 'node:crypto'
 
 const ALGORITHM = 'aes-256-gcm'
 export const KEY_BYTES = 32
@@ -52,6 +52,11 @@ export function createSealer(keys: string | Buffer | readonly Buffer[]): Sealer 
       return decrypt(value.data, { key: getKey(known, value.keyId), about: aboutOf(value.keyId, boundTo) })
     },
   }
+}
+
+/** Keys for one purpose alone (RFC 5869): what is sealed with them says nothing of the others, and wears none of them out. */
+export function deriveSealKeys(keys: readonly Buffer[], purpose: string): readonly Buffer[] {
+  return keys.map((key) => Buffer.from(hkdfSync('sha256', key, '', purpose, KEY_BYTES)))
 }
 
 /** @throws SealError */

@@ -1,0 +1,86 @@
+/** Which key signs, which are known, and when the next one is due: decided from the records alone, so that all edges agree. */
+
+import type { SigningKeyRow } from '../access.ts'
+
+export interface RotationTimes {
+  /** For how long a key signs. */
+  readonly keyMs: number
+  /** Nothing that is signed lives longer. */
+  readonly tokenMs: number
+}
+
+/** A key to be added; moments are in ISO 8601. */
+export interface KeyPlan {
+  readonly signsFrom: string
+  /** What becomes of the key that it comes after; absent when there is none that still signs. */
+  readonly end?: KeyEnd
+}
+
+export interface KeyEnd {
+  readonly id: string
+  readonly signsUntil: string
+  readonly knownUntil: string
+}
+
+const HOUR_MS = 3_600_000
+const DAY_MS = 24 * HOUR_MS
+
+/** How long anybody may keep a copy of the published keys; seconds. */
+export const JWKS_MAX_AGE_S = 600
+/** A key is published for at least this long before it signs: six times as long as a copy may be kept. */
+const MIN_OVERLAP_MS = HOUR_MS
+const MAX_OVERLAP_MS = DAY_MS
+
+/** For how long a key is published before it signs: a day, or a quarter of a key's time, or an hour. */
+function overlapOf({ keyMs }: RotationTimes): number {
+  return Math.max(MIN_OVERLAP_MS, Math.min(MAX_OVERLAP_MS, keyMs / 4))
+}
+
+/** The one key that signs at `nowMs`; edges that see the same records choose the same one. */
+export function findSigningRow(rows: readonly SigningKeyRow[], nowMs: number): SigningKeyRow | undefined {
+  const usable = rows.filter(({ signsUntil }) => signsUntil === undefined || nowMs < Date.parse(signsUntil))
+  const begun = usable.filter(({ signsFrom }) => Date.parse(signsFrom) <= nowMs)
+  // The first key of all was just made by an edge whose clock is ahead of this one's.
+  return begun.toSorted(compareRows).at(-1) ?? usable.toSorted(compareRows)[0]
+}
+
+/** Whether what it signed still counts. */
+export function isKnown({ knownUntil }: SigningKeyRow, nowMs: number): boolean {
+  return knownUntil === undefined || nowMs < Date.parse(knownUntil)
+}
+
+/** Undefined while nothing is due. */
+export function planKey(
+  rows: readonly SigningKeyRow[],
+  nowMs: number,
+  times: RotationTimes,
+): KeyPlan | undefined {
+  const last = rows
+    .filter(({ signsUntil }) => signsUntil === undefined)
+    .toSorted(compareRows)
+    .at(-1)
+  // The first start; or the newest key was deleted because it is no secret any more.
+  if (last === undefined) return { signsFrom: findSigningRow(rows, nowMs)?.signsUntil ?? toInstant(nowMs) }
+  const overlapMs = overlapOf(times)
+  const dueMs = Date.parse(last.signsFrom) + times.keyMs
+  if (nowMs < dueMs - overlapMs) return undefined
+  const turnMs = Math.max(dueMs, nowMs + overlapMs)
+  return { signsFrom: toInstant(turnMs), end: toEnd(last, turnMs, times) }
+}
+
+function toEnd({ id }: SigningKeyRow, turnMs: number, times: RotationTimes): KeyEnd {
+  // An edge that is cut off from the table goes on signing with the old key for a while.
+  const knownUntil = toInstant(turnMs + overlapOf(times) + times.tokenMs)
+  return { id, signsUntil: toInstant(turnMs), knownUntil }
+}
+
+/** By when they begin to sign, then by id. */
+function compareRows(one: SigningKeyRow, other: SigningKeyRow): number {
+  const difference = Date.parse(one.signsFrom) - Date.parse(other.signsFrom)
+  if (difference !== 0) return difference
+  return one.id < other.id ? -1 : 1
+}
+
+function toInstant(ms: number): string {
+  return new Date(ms).toISOString()
+}

@@ -1,0 +1,31 @@
+/** Tokens of the admin API at VM hosts: `lf_<id>_<secret>`, of which the table holds the secret's digest. */
+
+import { timingSafeEqual } from 'node:crypto'
+import type { Access, ApiTokenRow } from '../access.ts'
+import { AuthError } from '../errors.ts'
+import { digestOf } from './seen-credentials.ts'
+
+const FORM = /^lf_([A-Za-z0-9]{12})_([A-Za-z0-9_-]{43})$/
+
+/** By its form alone. */
+export function isApiToken(text: string): boolean {
+  return FORM.test(text)
+}
+
+/**
+ * The row of the token; undefined when the text has another form.
+ * @throws AuthError `auth_invalid` for one that was deleted, was never there, or has another secret
+ */
+export function findTokenRow(text: string, access: Pick<Access, 'findApiToken'>): ApiTokenRow | undefined {
+  const [, id, secret] = FORM.exec(text) ?? []
+  if (id === undefined || secret === undefined) return undefined
+  const row = access.findApiToken(id)
+  if (row === undefined) throw new AuthError('auth_invalid', 'unknown-api-token')
+  if (!isEqual(row.digest, digestOf(secret))) throw new AuthError('auth_invalid', 'wrong-secret')
+  return row
+}
+
+function isEqual(one: string, other: string): boolean {
+  const [left, right] = [Buffer.from(one), Buffer.from(other)]
+  return left.length === right.length && timingSafeEqual(left, right)
+}
