@@ -3,6 +3,10 @@
 import { BlockList, isIP } from 'node:net'
 import { type Environment, EnvReader } from './lib/env-reader.ts'
 
+const BESIDE_ISSUER = 'set if, and only if, LANDFALL_OIDC_ISSUER is'
+const BESIDE_MAIL = 'set if, and only if, LANDFALL_SMTP_URL is'
+/** A quiet store is asked every 5 s, and given 2 s to answer: what is younger than that is not known to be old. */
+const MIN_AGE_S = 8
 const DAY_MS = 86_400_000
 const HOSTNAME = /^(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$/
 
@@ -20,6 +24,7 @@ export function loadConfig(source: Environment) {
     hostName: env.checked('LANDFALL_HOST_NAME', 'local', 'one DNS label in lower case', isLabel),
     store: readStore(env),
     api: readApi(env),
+    auth: readAuth(env),
     vms: readVms(env),
     logLevel: env.choice('LANDFALL_LOG_LEVEL', 'info', ['debug', 'info', 'warn', 'error', 'silent']),
     listen: readListen(env),
@@ -57,6 +62,38 @@ function readApi(env: EnvReader) {
     usageFlushMs: env.int('LANDFALL_USAGE_FLUSH_MS', 60_000, { min: 1_000, max: 3_600_000 }),
     auditDays: env.int('LANDFALL_AUDIT_DAYS', 90, { min: 1, max: 36_500 }),
     usageDays: env.int('LANDFALL_USAGE_DAYS', 400, { min: 32, max: 36_500 }),
+  }
+}
+
+function readAuth(env: EnvReader) {
+  const oidcIssuer = env.checked('LANDFALL_OIDC_ISSUER', '', 'an https URL', isIssuer)
+  const smtpUrl = env.checked(
+    'LANDFALL_SMTP_URL',
+    '',
+    'a URL without a password, as smtps://user@mail.example.test',
+    isSmtp,
+  )
+  const besideIssuer = (text: string) => (oidcIssuer === '') === (text === '')
+  const besideMail = (text: string) => (smtpUrl === '') === (text === '')
+  const days = (name: string, fallback: number, max: number) => env.int(name, fallback, { min: 1, max })
+  return {
+    oidcIssuer,
+    oidcClientId: env.checked('LANDFALL_OIDC_CLIENT_ID', '', BESIDE_ISSUER, besideIssuer),
+    oidcSecretFile: env.checked('LANDFALL_OIDC_CLIENT_SECRET_FILE', '', BESIDE_ISSUER, besideIssuer),
+    oidcUserClaim: env.checked('LANDFALL_OIDC_USER_CLAIM', 'sub', 'the name of a claim', (text) =>
+      /^[A-Za-z0-9_.:/-]{1,100}$/.test(text),
+    ),
+    smtpUrl,
+    smtpPasswordFile: env.text('LANDFALL_SMTP_PASSWORD_FILE', ''),
+    mailFrom: env.checked('LANDFALL_MAIL_FROM', '', BESIDE_MAIL, besideMail),
+    people: orPeople(env.list('LANDFALL_PEOPLE', 'e-mail addresses', isEmail)),
+    sessionDays: days('LANDFALL_SESSION_DAYS', 30, 400),
+    cookieHours: env.int('LANDFALL_COOKIE_HOURS', 168, { min: 1, max: 9_600 }),
+    signingKeyDays: days('LANDFALL_SIGNING_KEY_DAYS', 42, 400),
+    tokenDays: days('LANDFALL_TOKEN_DAYS', 365, 3_650),
+    revocationAgeSeconds: env.int('LANDFALL_REVOCATION_AGE_S', 60, { min: MIN_AGE_S, max: 86_400 }),
+    revocationAwaySeconds: env.int('LANDFALL_REVOCATION_AWAY_S', 3_600, { min: MIN_AGE_S, max: 31_536_000 }),
+    failuresPerSecond: env.int('LANDFALL_AUTH_RATE', 20, { min: 1, max: 100_000 }),
   }
 }
 
@@ -155,6 +192,31 @@ function isCgroup(text: string): boolean {
 /** With room for some guests. */
 function isGuestNetwork(text: string): boolean {
   return /^\d+\.\d+\.\d+\.\d+\/(8|9|1\d|2[0-8])$/.test(text) && isRange(text)
+}
+
+/** The first one owns the pool that development starts with. */
+function orPeople(given: readonly string[]): readonly [string, ...string[]] {
+  const [first = 'ada@example.test', ...others] = given.map((email) => email.toLowerCase())
+  return given.length === 0 ? [first, 'bob@example.test'] : [first, ...others]
+}
+
+/** OpenID Connect Discovery section 3 wants https; a provider on this machine may do without. */
+function isIssuer(text: string): boolean {
+  const url = URL.parse(text)
+  if (url === null) return text === ''
+  const isHere = url.hostname === 'localhost' || /^127\.|^\[::1\]$/.test(url.hostname)
+  const isPlain = url.search === '' && url.hash === '' && url.username === ''
+  return isPlain && (url.protocol === 'https:' || (url.protocol === 'http:' && isHere))
+}
+
+function isSmtp(text: string): boolean {
+  const url = URL.parse(text)
+  const isServer = url !== null && /^smtps?:$/.test(url.protocol) && url.hostname !== ''
+  return text === '' || (isServer && url.password === '')
+}
+
+function isEmail(text: string): boolean {
+  return /^[^\s@,;<>"]{1,64}@[^\s@,;<>"]+\.[^\s@,;<>".]+$/.test(text)
 }
 
 function isAddress(text: string): boolean {

@@ -4,20 +4,24 @@ import { Resolver } from 'node:dns/promises'
 import { join } from 'node:path'
 import { createCertificates } from './acme/certificates.ts'
 import { type LocalCa, loadLocalCa } from './acme/local-ca.ts'
+import { type Auth, startAuth } from './auth/auth.ts'
 import { FAULTS as AUTH_FAULTS } from './auth/errors.ts'
-import { checkVisibility } from './auth/visibility.ts'
+import { FAULTS as LOGIN_FAULTS } from './auth/login/errors.ts'
 import type { Config } from './config.ts'
 import type { Log } from './lib/log.ts'
-import { createSealer } from './lib/seal.ts'
+import type { Connectable } from './lib/piped-server.ts'
+import { createSealer, deriveSealKeys, type Sealer } from './lib/seal.ts'
 import { VERSION } from './lib/version.ts'
 import type { LineWriter } from './proxy/access-log.ts'
 import { startProxy } from './proxy/proxy.ts'
 import type { RelayRoute } from './proxy/upstream.ts'
 import type { Waker } from './proxy/wake-holds.ts'
-import { loadBootstrapToken } from './routing/api/bootstrap-token.ts'
-import type { AdminApi } from './routing/api/piped-server.ts'
+import { type AccessTable, startAccessTable } from './routing/access/access-table.ts'
+import { createSigningKeyBook } from './routing/access/signing-key-book.ts'
+import { createTokenCheck, loadBootstrapToken } from './routing/api/bootstrap-token.ts'
 import { startAdminApi } from './routing/api/server.ts'
 import { FAULTS as ROUTING_FAULTS } from './routing/errors.ts'
+import { createLoginBook } from './routing/logins/login-book.ts'
 import { startPresence } from './routing/presence.ts'
 import { findRecord, REPORTS } from './routing/records/record-kinds.ts'
 import { startRetention } from './routing/retention.ts'
@@ -45,9 +49,12 @@ export interface Edge extends AsyncDisposable {
   readonly urlOf: (hostname: string) => string
 }
 
+/** RFC 6761: names that no other machine reaches. */
+const LOCAL_DOMAIN = /(?:^|\.)(?:localhost|test)$/
 /** How long DNS may take to prove a domain, in all. */
 const DNS_TIMEOUT_MS = 5_000
 const DNS_TRIES = 1
+const HOURS_PER_DAY = 24
 
 /** @throws LandfallError, or Node's error with its code when a port cannot be had */
 export async function startEdge(config: Config, deps: EdgeDeps): Promise<Edge> {
@@ -64,8 +71,12 @@ export async function startEdge(config: Config, deps: EdgeDeps): Promise<Edge> {
   // The API is reached through the proxy, and tells addresses that only the proxy knows.
   const ports = { https: 0 }
   const urlOf = (hostname: string) => toUrl(hostname, config.listen.publicPort || ports.https)
-  const admin = started.use(await startApi(config, { ...deps, table, urlOf }))
-  const proxy = started.use(await startPublicSide(config, { ...deps, ca, table, meter, admin }))
+  const access = started.use(await startAccessTable({ store, log }))
+  const secrets = await loadSecrets(config)
+  const common = { ...deps, ...secrets, table, access, urlOf }
+  const auth = started.use(await startAuthentication(config, common))
+  const admin = started.use(await startApi(config, { ...common, auth }))
+  const proxy = started.use(await startPublicSide(config, { ...common, ca, meter, admin, auth }))
   ports.https = proxy.httpsPort
   started.use(startRetention({ store, log }, config.api))
   started.use(
@@ -86,34 +97,92 @@ function startTable({ store: { isFleet, snapshotMs }, dataFolder }: Config, deps
   return startRouteTable(deps, isFleet ? { snapshot } : {})
 }
 
-interface ApiParts extends EdgeDeps {
+interface CommonParts extends EdgeDeps, Secrets {
   readonly table: RouteTable
+  readonly access: AccessTable
   readonly urlOf: (hostname: string) => string
 }
 
-async function startApi(config: Config, { store, log, table, urlOf }: ApiParts) {
-  const { dataFolder, domain, api } = config
-  const { isFleet, secretKeyFile } = config.store
-  const token = await loadBootstrapToken(dataFolder)
+interface Secrets {
+  /** Of this edge; in a fleet it makes the first real token and nothing else. */
+  readonly bootstrapToken: string
+  readonly sealer: Sealer
+  readonly pageSealer: Sealer
+}
+
+async function loadSecrets({ dataFolder, store: { isFleet, secretKeyFile } }: Config): Promise<Secrets> {
+  const bootstrapToken = await loadBootstrapToken(dataFolder)
   const keys = await loadSecretKeys({ file: secretKeyFile, folder: dataFolder, isFleet })
-  const dns = new Resolver({ timeout: DNS_TIMEOUT_MS, tries: DNS_TRIES })
-  return startAdminApi(
-    { store, log, table, dns, sealer: createSealer(keys) },
-    { token, domain, isFleet, urlOf, ratePerSecond: api.ratePerSecond },
+  const pageSealer = createSealer(deriveSealKeys(keys, 'login pages'))
+  return { bootstrapToken, sealer: createSealer(keys), pageSealer }
+}
+
+function startAuthentication(config: Config, parts: CommonParts) {
+  const { table, access, log, store, sealer, pageSealer, urlOf } = parts
+  const { isFleet } = config.store
+  return startAuth(
+    {
+      ...{ access, log, pageSealer, keySealer: sealer, routes: table },
+      signingKeyBook: createSigningKeyBook(store),
+      loginStore: createLoginBook({ store, log }),
+      isOperator: isFleet ? () => false : createTokenCheck(parts.bootstrapToken),
+    },
+    {
+      ...config.auth,
+      ...{ domain: config.domain, urlOf, isDevelopment: isDevelopment(config) },
+      longestDays: longestDaysOf(config.auth),
+    },
   )
 }
 
-interface PublicParts extends EdgeDeps {
+/** Everything is in one process, for nobody but this machine: no proxy and no public name leads here. */
+function isDevelopment({ store, listen, domain }: Config): boolean {
+  const isPublished = listen.trustedProxies.length > 0 || listen.publicPort !== 0
+  return !store.isFleet && isLoopback(listen.host) && !isPublished && LOCAL_DOMAIN.test(domain)
+}
+
+function isLoopback(address: string): boolean {
+  return address === '::1' || address.startsWith('127.')
+}
+
+async function startApi(config: Config, parts: CommonParts & { readonly auth: Auth }) {
+  const { store, log, table, sealer, auth, access, urlOf, bootstrapToken } = parts
+  const { domain, api, auth: settings } = config
+  const dns = new Resolver({ timeout: DNS_TIMEOUT_MS, tries: DNS_TRIES })
+  return startAdminApi(
+    {
+      ...{ store, log, table, dns, sealer, signer: auth.signer },
+      findUser: (token, address) => auth.findUser(token, address),
+      poolsOf: (user) => access.poolsOf(user),
+    },
+    {
+      ...{ token: bootstrapToken, domain, urlOf, isFleet: config.store.isFleet },
+      ...{
+        ratePerSecond: api.ratePerSecond,
+        tokenDays: settings.tokenDays,
+        longestDays: longestDaysOf(settings),
+      },
+    },
+  )
+}
+
+/** Nothing that lets anybody in lives longer. */
+function longestDaysOf({ sessionDays, tokenDays, cookieHours }: Config['auth']): number {
+  return Math.max(sessionDays, tokenDays, Math.ceil(cookieHours / HOURS_PER_DAY))
+}
+
+interface PublicParts extends CommonParts {
   readonly ca: LocalCa
-  readonly table: RouteTable
   readonly meter: UsageMeter
-  readonly admin: AdminApi
+  readonly admin: Connectable
+  readonly auth: Auth
 }
 
 function startPublicSide(config: Config, parts: PublicParts) {
-  const { ca, table, meter, admin, store, log, accessLog } = parts
+  const { ca, table, access, meter, admin, auth, store, log, accessLog } = parts
   const { domain } = config
-  const routes = withAdmin(table, admin, `admin.${domain}`)
+  const ownPages = toOwnRoute(`auth.${domain}`, auth)
+  const routes = withOwnRoutes(table, [ownPages, toOwnRoute(`admin.${domain}`, admin)])
   const isKnown = (hostname: string) =>
     routes.find(hostname) !== undefined || isBelowSingleLabel(hostname, domain)
   const certificates = createCertificates({ ca, isKnown, domain, log })
@@ -122,9 +191,11 @@ function startPublicSide(config: Config, parts: PublicParts) {
       routes,
       log,
       accessLog,
-      faults: { ...AUTH_FAULTS, ...ROUTING_FAULTS },
+      faults: { ...AUTH_FAULTS, ...LOGIN_FAULTS, ...ROUTING_FAULTS },
       certificates: { ...certificates, defaultPem: () => ca.issue([domain, `*.${domain}`]) },
-      visibility: { check: checkVisibility },
+      gate: auth.gate,
+      ownPages,
+      revocationAgeMs: () => access.ageMs,
       meter: {
         add: (pool, requests, egressBytes) => meter.add(pool, { requests, egressBytes }),
       },
@@ -161,19 +232,25 @@ function isBelowSingleLabel(hostname: string, domain: string): boolean {
   return !domain.includes('.') && hostname.endsWith(`.${domain}`) && hostname.split('.').length === 2
 }
 
-/** The table, and the admin API as one more route: it lives the same life of a request as any VM. */
-function withAdmin(table: RouteTable, admin: AdminApi, hostname: string) {
-  // The admin API asks for its own token, so the edge lets everybody come that far.
-  const route: RelayRoute = {
+/** A server inside this process as one more route: it lives the same life of a request as any VM. */
+function toOwnRoute(hostname: string, server: Connectable): RelayRoute {
+  return {
     hostname,
+    // Each asks for credentials of its own, so the edge lets everybody come that far.
     visibility: 'public',
     state: 'running',
     generation: 0,
-    dial: () => admin.connect(),
+    isOwn: true,
+    dial: () => server.connect(),
   }
+}
+
+function withOwnRoutes(table: RouteTable, own: readonly RelayRoute[]) {
+  const byName = new Map(own.map((route) => [route.hostname, route]))
   return {
-    find: (name: string) => (name === hostname ? route : table.find(name)),
+    find: (name: string) => byName.get(name) ?? table.find(name),
     onRow: (name: string, ring: () => void) => table.onRow(name, ring),
+    onAnyRow: (ring: (name: string | undefined) => void) => table.onAnyRow(ring),
     status: () => table.status(),
     get size() {
       return table.size

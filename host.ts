@@ -61,7 +61,7 @@ export async function startHost(config: Config, deps: HostDeps, options: HostOpt
   const presence = started.use(
     await startPresence({ store, log }, { kind: 'host', record, isAlone, onTaken }),
   )
-  if (isAlone) await seedPlatform(store, { domain, host })
+  if (isAlone) await seedPlatform(store, { domain, host, ...findFirstOwner(config) })
   const table = toTable(host, { store, presence })
   const settings = { domain, folder: dataFolder, graceMs: config.vms.diskGraceSeconds * 1_000 }
   const sidecar = started.use(await startSidecar({ driver, table, meter, log }, settings))
@@ -75,6 +75,11 @@ export async function startHost(config: Config, deps: HostDeps, options: HostOpt
   await waitForFirst(sidecar)
   const owned = started.move()
   return { taken, [Symbol.asyncDispose]: () => owned.disposeAsync() }
+}
+
+/** Where a real login is configured, its operator says who owns what: `landfall pool set default --owner …`. */
+function findFirstOwner({ auth }: Config): { readonly owner?: string } {
+  return auth.oidcIssuer === '' && auth.smtpUrl === '' ? { owner: auth.people[0] } : {}
 }
 
 interface TableParts {

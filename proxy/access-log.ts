@@ -28,11 +28,13 @@ export function createAccessLog(
         `"request":${requestFacts(exchange)},"status":${record.status},"size":${record.bytesOut},` +
         `"bytes_in":${record.bytesIn},"bytes_out":${record.bytesOut},"duration":${round(durationSeconds)}` +
         text('vm_id', record.route?.vm) +
+        identityFacts(exchange) +
         milliseconds('wake_ms', record.wakeMs) +
         upstreamFacts(exchange) +
         tlsFacts(exchange.client) +
         text('error_code', record.errorCode) +
         text('error_detail', record.errorDetail) +
+        text('auth_reason', record.authReason) +
         text('close_reason', record.closeReason) +
         ',"msg":"request"}\n',
     )
@@ -45,6 +47,11 @@ function requestFacts(exchange: Exchange): string {
     `{"remote_ip":"${client.address}","client_ip":${quote(clientAddress(exchange))},"proto":"${PROTOCOLS[version]}","method":${quote(method)},` +
     `"host":${quote(authority.host)},"uri":${quote(withoutSecrets(target))}${text('user_agent', fields.userAgent)}}`
   )
+}
+
+/** Who it was and how that was proven; nothing of a stranger. */
+function identityFacts({ record: { passage } }: Exchange): string {
+  return passage?.subject === undefined ? '' : `${text('sub', passage.subject)},"auth":"${passage.method}"`
 }
 
 function upstreamFacts({ record }: Exchange): string {

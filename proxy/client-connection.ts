@@ -30,6 +30,8 @@ export interface ClientConnection {
   lastAuthority: Authority | undefined
   /** The last host that was found to be covered by the connection's certificate. */
   lastCoveredHost: string | undefined
+  /** The gate's own note of the credential that came last on this connection: most requests repeat it. */
+  lastPassage: object | undefined
 }
 
 /** Reads the facts of an accepted socket; an IPv4 client on a dual-stack listener gets its IPv4 spelling. */
@@ -45,6 +47,7 @@ export function createClientConnection(socket: Socket | TLSSocket, trusted: Bloc
     isSpent: false,
     lastAuthority: undefined,
     lastCoveredHost: undefined,
+    lastPassage: undefined,
   }
 }
 

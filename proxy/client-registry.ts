@@ -6,6 +6,7 @@ import type { Watched } from '../lib/deadlines.ts'
 import { StallWatch } from '../lib/stall-watch.ts'
 import { type ClientConnection, ConnectionCounter, createClientConnection } from './client-connection.ts'
 import type { RelayError } from './errors.ts'
+import type { Exchange } from './exchange.ts'
 
 export interface ClientRegistrySettings {
   readonly connectionsPerClient: number
@@ -81,6 +82,13 @@ export class ClientRegistry implements Watched {
     for (const client of this.#connected.keys()) {
       client.waiting.length = 0
       for (const exchange of client.active.snapshot()) exchange.observer?.onFault(error)
+    }
+  }
+
+  /** Calls `visit` with each exchange that is open at this moment; it may end any of them. */
+  visitOpen(visit: (exchange: Exchange) => void): void {
+    for (const { active } of this.#connected.keys()) {
+      if (active.size > 0) for (const exchange of active.snapshot()) visit(exchange)
     }
   }
 

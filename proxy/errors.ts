@@ -106,7 +106,7 @@ export const FAULTS = {
     source: 'client',
     retryable: false,
     title: 'The VM has no such port',
-    next: 'Make the port known and open it to everybody: landfall port set <vm> <port> --public.',
+    next: 'Make the port known: landfall port set <vm> <port> --private.',
     proxyStatus: 'destination_not_found',
   },
   route_port_web: {
@@ -225,6 +225,12 @@ export const FAULTS = {
   limit_wake_holds: {
     ...limit(503, 'Too many requests wait for VMs that wake', 'Try again in a moment.'),
     source: 'upstream',
+    retryable: true,
+    proxyStatus: 'connection_limit_reached',
+  },
+  limit_auth_holds: {
+    ...limit(503, 'Too many requests wait until it is known who sent them', 'Try again in a moment.'),
+    source: 'internal',
     retryable: true,
     proxyStatus: 'connection_limit_reached',
   },

@@ -1,10 +1,10 @@
 /** One request and the means to answer it, the same for HTTP/1.1 and HTTP/2: what every step of the relay works on. */
 
 import type { Duplex, Readable } from 'node:stream'
+import type { LandfallError } from '../lib/errors.ts'
 import type { Slotted } from '../lib/slot-list.ts'
 import type { Authority } from './authority.ts'
 import type { ClientConnection } from './client-connection.ts'
-import type { RelayError } from './errors.ts'
 import type { ExchangeRecord } from './exchange-record.ts'
 import type { RequestFields } from './request-fields.ts'
 
@@ -15,8 +15,11 @@ export type HttpVersion = '1.0' | '1.1' | '2' | 'other'
 export interface ExchangeObserver {
   /** The client is gone before the answer was complete. */
   onClientGone(): void
-  /** The exchange must end with this error: the rest of the request is not HTTP, or the edge goes away. */
-  onFault(error: RelayError): void
+  /**
+   * The exchange must end with this error: the rest of the request is not HTTP, the edge goes away, or the client may
+   * not have the answer any more.
+   */
+  onFault(error: LandfallError): void
   /** The client takes more bytes again. */
   onDrain(): void
 }
@@ -28,6 +31,11 @@ export interface ClientTunnel {
   readonly stream: Duplex
   /** What the client sent before the VM had agreed. */
   readonly early: Buffer
+}
+
+export interface EndableTunnel {
+  /** The client may not have it any more. Nothing of the client's goes on to the VM after this. */
+  endAccess(): void
 }
 
 export interface StartOptions {
@@ -68,6 +76,8 @@ export interface Exchange extends Slotted {
   readonly record: ExchangeRecord
   readonly headSent: boolean
   observer: ExchangeObserver | undefined
+  /** What it has become, while that is open; nobody observes it any more then. */
+  tunnel: EndableTunnel | undefined
 
   /** Request trailers, alternating; complete when `body` has ended. */
   trailers(): readonly string[]
@@ -92,6 +102,9 @@ export interface Exchange extends Slotted {
   end(chunk?: Buffer, trailers?: readonly string[]): void
   /** Turns the exchange into a byte stream: 101 after an upgrade, 200 after CONNECT and over HTTP/2. */
   openTunnel(headers: readonly string[]): ClientTunnel
-  /** Cuts the answer so that the client can tell it is incomplete. */
+  /**
+   * Cuts the answer so that the client can tell it is incomplete. Over HTTP/2 the code says whose doing it was: CANCEL
+   * when its record says `access_ended`, INTERNAL_ERROR elsewhere.
+   */
   abort(): void
 }

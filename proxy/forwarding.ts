@@ -3,6 +3,7 @@
 import { RelayError } from './errors.ts'
 import type { Exchange } from './exchange.ts'
 import { findField, findList, hasToken } from './field-lines.ts'
+import { OWN_AUTHORIZATION, type RequestFields } from './request-fields.ts'
 import { createRequestId } from './request-id.ts'
 
 export interface ForwardingSettings {
@@ -37,9 +38,33 @@ export function requestHead(exchange: Exchange, settings: ForwardingSettings): s
   return (
     `${exchange.isUpgrade ? 'GET' : exchange.method} ${exchange.target} HTTP/1.1\r\nhost: ${exchange.authority.text}\r\n` +
     fields.kept +
+    credentialFields(exchange) +
     forwardingFields(exchange, settings) +
     framingFields(exchange)
   )
+}
+
+/** Our own pages read what the client sent; a VM learns who it is, and gets the credentials that were not for the edge. */
+function credentialFields({ fields, record, rawHeaders }: Exchange): string {
+  const { passage, route } = record
+  if (route?.isOwn === true)
+    return fields.authorizationLines + fields.proofLines + ownFieldsOf(fields, rawHeaders)
+  const authorization = passage?.takes.authorization ? '' : fields.authorizationLines
+  const proof = passage?.takes.proof ? '' : fields.proofLines
+  return authorization + proof + fields.cookieLine + (passage?.lines ?? '')
+}
+
+/** All copies, so that the one who decides sees that there are several. */
+function ownFieldsOf(
+  { cookie, ownAuthorizationCount }: RequestFields,
+  rawHeaders: readonly string[],
+): string {
+  let lines = cookie === '' ? '' : `cookie: ${cookie}\r\n`
+  for (let at = 0; ownAuthorizationCount > 0 && at + 1 < rawHeaders.length; at += 2) {
+    if (rawHeaders[at]?.toLowerCase() === OWN_AUTHORIZATION)
+      lines += `${OWN_AUTHORIZATION}: ${rawHeaders[at + 1]}\r\n`
+  }
+  return lines
 }
 
 function forwardingFields(exchange: Exchange, { edgeName, loopId }: ForwardingSettings): string {

@@ -4,7 +4,14 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Duplex, Readable } from 'node:stream'
 import { NO_AUTHORITY } from './authority.ts'
 import type { ClientConnection } from './client-connection.ts'
-import type { BodyFraming, ClientTunnel, Exchange, ExchangeObserver, HttpVersion } from './exchange.ts'
+import type {
+  BodyFraming,
+  ClientTunnel,
+  EndableTunnel,
+  Exchange,
+  ExchangeObserver,
+  HttpVersion,
+} from './exchange.ts'
 import { createRecord, type ExchangeRecord } from './exchange-record.ts'
 import { findField, toLines } from './field-lines.ts'
 import { type RequestFields, readRequestFields } from './request-fields.ts'
@@ -44,6 +51,7 @@ export class H1Exchange implements Exchange {
   readonly isConnect: boolean
   readonly record: ExchangeRecord
   observer: ExchangeObserver | undefined
+  tunnel: EndableTunnel | undefined
   readonly #request: IncomingMessage
   readonly #response: ServerResponse
   readonly #upgrade: UpgradeSocket | undefined

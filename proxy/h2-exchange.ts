@@ -1,10 +1,17 @@
 /** An exchange over HTTP/2, on Node's core streams (its compatibility layer costs 7 µs more per request). */
 
 import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2'
-import type { Duplex, Readable } from 'node:stream'
+import { addAbortSignal, type Duplex, type Readable } from 'node:stream'
 import { NO_AUTHORITY } from './authority.ts'
 import type { ClientConnection } from './client-connection.ts'
-import type { BodyFraming, ClientTunnel, Exchange, ExchangeObserver, StartOptions } from './exchange.ts'
+import type {
+  BodyFraming,
+  ClientTunnel,
+  EndableTunnel,
+  Exchange,
+  ExchangeObserver,
+  StartOptions,
+} from './exchange.ts'
 import { createRecord, type ExchangeRecord } from './exchange-record.ts'
 import { type RequestFields, readRequestFields } from './request-fields.ts'
 import { requestIdFor } from './request-id.ts'
@@ -36,6 +43,7 @@ export class H2Exchange implements Exchange {
   readonly record: ExchangeRecord
   readonly stream: Duplex & ServerHttp2Stream
   observer: ExchangeObserver | undefined
+  tunnel: EndableTunnel | undefined
   #trailers: readonly string[] = []
   #isHeadOnly = false
   #mayHaveTrailers = false
@@ -138,6 +146,8 @@ export class H2Exchange implements Exchange {
     if (this.stream.destroyed) return
     // RFC 8441 section 5: the reset of a tunnel is CANCEL. Its writable side waits for trailers, so `close` is safe.
     if (this.#isTunnel) this.stream.close(NGHTTP2_CANCEL)
+    // An abort is the one error of which Node makes CANCEL.
+    else if (this.record.closeReason === 'access_ended') addAbortSignal(AbortSignal.abort(), this.stream)
     else this.stream.destroy(new Error('answer cut short'))
   }
 

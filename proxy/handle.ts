@@ -1,10 +1,12 @@
 /** The life of a request, in order; a refusal is a thrown error that `refuse` turns into the answer and the log line. */
 
 import { type ConnectRouteDeps, getConnectRoute } from './connect-route.ts'
+import type { Decisions } from './decisions.ts'
 import type { Engine } from './engine.ts'
 import { RelayError } from './errors.ts'
 import type { Exchange } from './exchange.ts'
-import { answerOwnPath, type OwnPathDeps } from './own-paths.ts'
+import type { Gate, Passage } from './gate.ts'
+import { answerOwnPath, isOwnTarget, type OwnPathDeps } from './own-paths.ts'
 import { checkRequest, type RequestLimits } from './request-check.ts'
 import type { RelayRoute } from './upstream.ts'
 import type { WakeHolds } from './wake-holds.ts'
@@ -12,7 +14,10 @@ import type { WakeHolds } from './wake-holds.ts'
 export interface HandleDeps extends OwnPathDeps, ConnectRouteDeps {
   readonly limits: RequestLimits
   readonly certificates: { covers(serverName: string | undefined, hostname: string): boolean }
-  readonly visibility: { check(route: RelayRoute): void }
+  /** Where the pages are that this process has on every host: login, keys. */
+  readonly ownPages?: RelayRoute
+  readonly gate: Pick<Gate, 'find' | 'recheck'>
+  readonly decisions: Pick<Decisions, 'hold'>
   readonly holds: Pick<WakeHolds, 'takes' | 'hold'>
   readonly engine: Engine
   readonly refuse: (exchange: Exchange, error: unknown) => void
@@ -37,35 +42,74 @@ function checkServerName({ client, authority }: Exchange, { certificates }: Hand
   client.lastCoveredHost = authority.host
 }
 
-/** Visibility comes first: a stranger must not be able to wake a private VM. */
+/** The gate comes first: a stranger must not be able to wake a private VM, nor learn what state it is in. */
 function relayOrHold(exchange: Exchange, deps: HandleDeps): void {
   const route = getRoute(exchange, deps)
-  deps.visibility.check(route)
-  if (route.state === 'running') deps.engine.relay(exchange, route)
-  else holdOrStop(exchange, route, deps)
+  if (route.isOwn === true) {
+    deps.engine.relay(exchange, route)
+    return
+  }
+  const passage = deps.gate.find(exchange, route)
+  if (passage !== undefined) letIn(exchange, { route, passage }, deps)
+  else
+    deps.decisions.hold({
+      exchange,
+      route,
+      goOn: (exchange, passage) => goOn(exchange, deps, { route, passage }),
+    })
+}
+
+interface Admission {
+  readonly route: RelayRoute
+  readonly passage: Passage
+}
+
+/** @throws RelayError route_stopped, limit_wake_holds */
+function letIn(exchange: Exchange, admission: Admission, deps: HandleDeps): void {
+  const { route, passage } = admission
+  exchange.record.passage = passage
+  if (route.state === 'running') {
+    deps.engine.relay(exchange, route)
+    return
+  }
+  if (!deps.holds.takes(route)) throw new RelayError('route_stopped')
+  // A proof counts once, so it is not asked for again (RFC 9449 section 11.1).
+  const kept = exchange.fields.proofCount > 0 ? admission : undefined
+  deps.holds.hold({ exchange, route, goOn: (exchange) => goOn(exchange, deps, kept) })
 }
 
 /** @throws RelayError route_unknown, route_port_… */
 function getRoute(exchange: Exchange, deps: HandleDeps): RelayRoute {
-  const route = exchange.isConnect
-    ? getConnectRoute(exchange, deps)
-    : deps.routes.find(exchange.authority.host)
+  const route = findRoute(exchange, deps)
   if (route === undefined) throw new RelayError('route_unknown')
   exchange.record.route = route
   return route
 }
 
-/** @throws RelayError route_stopped, limit_wake_holds */
-function holdOrStop(exchange: Exchange, route: RelayRoute, deps: HandleDeps): void {
-  if (!deps.holds.takes(route)) throw new RelayError('route_stopped')
-  deps.holds.hold({ exchange, route, goOn: (exchange) => goOn(exchange, deps) })
+function findRoute(exchange: Exchange, deps: HandleDeps): RelayRoute | undefined {
+  if (exchange.isConnect) return getConnectRoute(exchange, deps)
+  const route = deps.routes.find(exchange.authority.host)
+  const isOurs = deps.ownPages !== undefined && route !== undefined && isOwnTarget(exchange.target)
+  return isOurs ? deps.ownPages : route
 }
 
-/** After a hold the row is another one, and may have become private meanwhile. */
-function goOn(exchange: Exchange, deps: HandleDeps): void {
+/** After a wait the row may be another one: private meanwhile, or of another VM. */
+function goOn(exchange: Exchange, deps: HandleDeps, admission: Admission | undefined): void {
   try {
-    relayOrHold(exchange, deps)
+    if (admission === undefined) relayOrHold(exchange, deps)
+    else goOnAs(exchange, admission, deps)
   } catch (error) {
     deps.refuse(exchange, error)
   }
+}
+
+/** What was decided counts for the place that it was decided for, if it still does. */
+function goOnAs(exchange: Exchange, { route, passage }: Admission, deps: HandleDeps): void {
+  const now = getRoute(exchange, deps)
+  if (now.vm !== route.vm || now.port !== route.port) {
+    relayOrHold(exchange, deps)
+    return
+  }
+  deps.gate.recheck(passage, exchange, now)
+  letIn(exchange, { route: now, passage }, deps)
 }

@@ -3,6 +3,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import type { Exchange } from './exchange.ts'
+import type { Passage } from './gate.ts'
 import type { TableState } from './ops-listener.ts'
 import type { TunnelBytes, TunnelKind } from './tunnel.ts'
 
@@ -17,6 +18,10 @@ export interface Gauges {
   readonly isDraining: () => number
   /** Requests that wait for VMs to wake, and how often a VM was asked to. */
   readonly wakes: () => { readonly held: number; readonly asked: number }
+  /** Requests whose credential is being checked. */
+  readonly undecided: () => number
+  /** For how long word of revocations has not been known to be fresh; nothing is told where nobody knows. */
+  readonly revocationAgeMs?: (() => number) | undefined
 }
 
 export interface TlsHandshake {
@@ -31,12 +36,26 @@ export interface Metrics {
   countExchange(exchange: Exchange, durationSeconds: number): void
   countHandshake(handshake: TlsHandshake): void
   countBadRequest(code: string): void
+  /** An open exchange was ended because its client may not have it any more. */
+  countEnded(code: string): void
 }
 
 const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120]
 const TUNNEL_KINDS: readonly TunnelKind[] = ['websocket', 'connect']
 /** Methods are the client's own text; what is not known would let it make labels without end. */
 const METHODS: ReadonlySet<string> = new Set('GET HEAD POST PUT PATCH DELETE OPTIONS CONNECT'.split(' '))
+
+/** Ready-made, since they are counted with every request. */
+const PASSED: Readonly<Record<Passage['method'], string>> = {
+  none: 'passed,none',
+  cookie: 'passed,cookie',
+  token: 'passed,token',
+  self: 'passed,self',
+  api: 'passed,api',
+  link: 'passed,link',
+}
+const REASON = /^[a-z0-9-]{1,40}$/
+const MAX_REASONS = 128
 
 interface Described {
   readonly name: string
@@ -60,6 +79,7 @@ export function createMetrics(gauges: Gauges): Metrics {
   registerTunnelBytes(registry, gauges)
   registerRefusals(registry, gauges)
   registerWakes(registry, gauges)
+  registerAuth(registry, gauges)
   registerLag(registry)
   const counters = createCounters(registry)
   return {
@@ -70,6 +90,7 @@ export function createMetrics(gauges: Gauges): Metrics {
       if (seconds !== undefined) counters.handshakeSeconds.observe(seconds)
     },
     countBadRequest: (code) => counters.errors.add(code),
+    countEnded: (code) => counters.ended.add(code),
   }
 }
 
@@ -88,6 +109,14 @@ function createCounters(registry: Registry) {
     ]),
     responses: tally('edge_upstream_responses_total', 'Responses of upstreams by status', ['code']),
     errors: tally('edge_errors_total', 'Errors by stable code', ['code']),
+    decisions: tally(
+      'edge_auth_decisions_total',
+      'Requests that the gate let in, by how, or refused, by why',
+      ['result', 'reason'],
+    ),
+    ended: tally('edge_streams_ended_total', 'Open exchanges that were ended by a change of access', [
+      'reason',
+    ]),
     handshakes: tally('edge_tls_handshakes_total', 'TLS handshakes', ['result', 'version']),
     handshakeSeconds: histogram(
       'edge_tls_handshake_seconds',
@@ -107,7 +136,7 @@ function countExchange(
   { record, method, version }: Exchange,
   durationSeconds: number,
 ): void {
-  const { status, upstreamConnectMs, upstreamFirstByteMs, errorCode, wakeMs } = record
+  const { status, upstreamConnectMs, upstreamFirstByteMs, errorCode, wakeMs, passage } = record
   counters.requests.add(
     `${status},${METHODS.has(method) ? method : 'other'},${version === '2' ? 'h2' : 'h1'}`,
   )
@@ -115,7 +144,16 @@ function countExchange(
   if (upstreamConnectMs !== undefined) counters.connect.observe(upstreamConnectMs / 1_000)
   if (upstreamFirstByteMs !== undefined) counters.responses.add(String(status))
   if (errorCode !== undefined) counters.errors.add(errorCode)
+  if (passage !== undefined) counters.decisions.add(PASSED[passage.method])
+  else if (record.authReason !== undefined)
+    counters.decisions.add(`refused,${boundedReason(counters, record.authReason)}`)
   if (wakeMs !== undefined) counters.wake.observe(wakeMs / 1_000)
+}
+
+/** Reasons are the gate's own words, but nothing here can make sure of that. */
+function boundedReason({ decisions }: Counters, reason: string): string {
+  const isKnown = decisions.counts.has(`refused,${reason}`)
+  return isKnown || (REASON.test(reason) && decisions.counts.size < MAX_REASONS) ? reason : 'other'
 }
 
 function tallied(registry: Registry, { name, help, labelNames = [] }: Described): Tally {
@@ -217,6 +255,17 @@ function registerWakes(registry: Registry, { wakes }: Gauges): void {
       this.inc(wakes().asked)
     },
   })
+}
+
+function registerAuth(registry: Registry, { undecided, revocationAgeMs }: Gauges): void {
+  const held = { name: 'edge_auth_decision_holds', help: 'Requests whose credential is being checked' }
+  labelled(registry, held, () => [[{}, undecided()]])
+  if (revocationAgeMs === undefined) return
+  const age = {
+    name: 'edge_revocation_age_seconds',
+    help: 'Time since the revocations were last known to be fresh',
+  }
+  labelled(registry, age, () => [[{}, revocationAgeMs() / 1_000]])
 }
 
 /** How long a turn of the event loop takes at the moment of looking. */

@@ -1,12 +1,23 @@
-/** The paths under `/.landfall/` that an edge answers itself, on every host. */
+/** The paths that are never a VM's, on every host: the page of errors is answered here, the others by our own service. */
 
 import { ERRORS_PATH } from '../lib/problem.ts'
 import type { Exchange } from './exchange.ts'
+
+const DOT = 46
+const OWN_FOLDER = '/.landfall/'
+/** RFC 8615. */
+const OWN_WELL_KNOWN = '/.well-known/landfall/'
 
 export interface OwnPathDeps {
   /** The page that explains every error code, as HTML. */
   readonly errorsPage: Buffer
   readonly settle: (exchange: Exchange) => void
+}
+
+/** As a client may spell it and no other way: what only looks like it is for the gate and the VM. */
+export function isOwnTarget(target: string): boolean {
+  // Of each request the second character is looked at, and mostly nothing else.
+  return target.charCodeAt(1) === DOT && (target.startsWith(OWN_FOLDER) || target.startsWith(OWN_WELL_KNOWN))
 }
 
 /** True when the request was for the edge, and has its answer. */

@@ -5,6 +5,7 @@ import type { Fault } from '../lib/errors.ts'
 import type { Log } from '../lib/log.ts'
 import { createAccessLog, type LineWriter } from './access-log.ts'
 import { ClientRegistry, type ClientRegistrySettings } from './client-registry.ts'
+import { Decisions } from './decisions.ts'
 import { drain } from './drain.ts'
 import type { EgressMeter } from './egress-meter.ts'
 import { createEngine } from './engine.ts'
@@ -12,6 +13,7 @@ import { errorsPage } from './error-page.ts'
 import { FAULTS } from './errors.ts'
 import type { Exchange } from './exchange.ts'
 import type { ForwardingSettings } from './forwarding.ts'
+import type { Gate } from './gate.ts'
 import type { ServerDeps } from './h1-server.ts'
 import { type HandleDeps, handle } from './handle.ts'
 import { redirectToHttps, startHttpListener } from './http-listener.ts'
@@ -19,18 +21,26 @@ import { createMetrics, type Gauges, type Metrics } from './metrics.ts'
 import { startOpsListener, type TableState } from './ops-listener.ts'
 import { createRefuse } from './refusal.ts'
 import type { RelayTimes } from './relay.ts'
+import { Reviews, type ReviewsDeps } from './reviews.ts'
 import { startTlsListener, type TlsListenerDeps } from './tls-listener.ts'
 import type { OpenTunnel } from './tunnel.ts'
+import type { RelayRoute } from './upstream.ts'
 import { UpstreamPool } from './upstream-pool.ts'
 import { WakeHolds, type WakeHoldsDeps } from './wake-holds.ts'
 
-export interface ProxyDeps extends Pick<HandleDeps, 'visibility'> {
+export interface ProxyDeps {
+  readonly gate: Gate
+  /** Our own pages: what every host has under `/.landfall/` and `/.well-known/landfall/`. */
+  readonly ownPages?: RelayRoute
+  /** For how long word of revocations has not been known to be fresh. */
+  readonly revocationAgeMs?: () => number
   /** Errors of other parts that this edge answers with; the relay's own are known. */
   readonly faults: Readonly<Record<string, Fault>>
-  readonly routes: WakeHoldsDeps['routes'] & {
-    status(): Omit<TableState, 'ageSeconds' | 'refused'> & { readonly refused: { readonly count: number } }
-    ageMs(): number
-  }
+  readonly routes: WakeHoldsDeps['routes'] &
+    ReviewsDeps['routes'] & {
+      status(): Omit<TableState, 'ageSeconds' | 'refused'> & { readonly refused: { readonly count: number } }
+      ageMs(): number
+    }
   readonly certificates: HandleDeps['certificates'] & TlsListenerDeps['certificates']
   readonly log: Log
   readonly accessLog: LineWriter
@@ -119,25 +129,18 @@ function createCore(deps: ProxyDeps, settings: ProxySettings, started: AsyncDisp
   const tunnelBytes = { websocket: { in: 0, out: 0 }, connect: { in: 0, out: 0 } }
   const drainState = { isDraining: false }
   const wakes = () => ({ held: holds.size, asked: holds.asked })
-  const metrics = createMetrics(gaugesOf(deps, { clients, pool, tunnels, tunnelBytes, drainState, wakes }))
-  const settle = createSettle(
-    metrics,
-    settings.listen.accessLog === 'on' ? createAccessLog(deps.accessLog) : () => {},
-  )
-  const refuse = createRefuse({ edgeName, log: deps.log, settle })
-  const holds = new WakeHolds({ ...deps, deadlines, refuse, settle }, { timeoutMs: times.wakeMs })
-  const engine = createEngine({
-    ...settings,
-    bodyBytesPerSecond: limits.bodyBytesPerSecond,
-    times,
-    pool,
-    deadlines,
-    tunnels,
-    tunnelBytes,
-    meter: deps.meter,
-    refuse,
-    settle,
-  })
+  const undecided = () => decisions.size
+  const sources = { clients, pool, tunnels, tunnelBytes, drainState, wakes, undecided }
+  const metrics = createMetrics(gaugesOf(deps, sources))
+  const ends = createEnds(deps, settings, metrics)
+  const holds = new WakeHolds({ ...deps, ...ends, deadlines }, { timeoutMs: times.wakeMs })
+  const decisions = new Decisions({ ...deps, ...ends, deadlines })
+  const reviews = started.use(new Reviews({ ...deps, clients, onEnded: (code) => metrics.countEnded(code) }))
+  deadlines.add(reviews)
+  const { bodyBytesPerSecond } = limits
+  const { meter } = deps
+  const relayDeps = { ...ends, bodyBytesPerSecond, times, pool, deadlines, tunnels, tunnelBytes, meter }
+  const engine = createEngine({ ...settings, ...relayDeps })
   const server = {
     clients,
     edgeName,
@@ -149,14 +152,20 @@ function createCore(deps: ProxyDeps, settings: ProxySettings, started: AsyncDisp
     ),
   }
   const findUnready = () => [...(drainState.isDraining ? ['draining'] : []), ...deps.findUnready()]
+  const errorsPage = pageOf(deps.faults)
   return {
     server: { ...server, tunnels },
-    handle: { ...deps, limits, ...limits, holds, engine, refuse, settle, errorsPage: pageOf(deps.faults) },
+    handle: { ...deps, ...ends, limits, ...limits, holds, decisions, engine, errorsPage },
     metrics,
-    settle,
-    refuse,
+    ...ends,
     findUnready,
   }
+}
+
+/** The two ways in which every exchange ends. */
+function createEnds({ accessLog, log }: ProxyDeps, { listen, edgeName }: ProxySettings, metrics: Metrics) {
+  const settle = createSettle(metrics, listen.accessLog === 'on' ? createAccessLog(accessLog) : () => {})
+  return { settle, refuse: createRefuse({ edgeName, log, settle }) }
 }
 
 /** The log line and the count of bytes that never became a request. */
@@ -189,6 +198,7 @@ interface GaugeSources {
   readonly tunnelBytes: ReturnType<Gauges['tunnelBytes']>
   readonly drainState: { readonly isDraining: boolean }
   readonly wakes: Gauges['wakes']
+  readonly undecided: Gauges['undecided']
 }
 
 function readTable({ routes }: ProxyDeps): TableState {
@@ -197,7 +207,7 @@ function readTable({ routes }: ProxyDeps): TableState {
 }
 
 function gaugesOf(deps: ProxyDeps, sources: GaugeSources): Gauges {
-  const { clients, pool, tunnels, tunnelBytes, drainState, wakes } = sources
+  const { clients, pool, tunnels, tunnelBytes, drainState, wakes, undecided } = sources
   return {
     table: () => readTable(deps),
     clientConnections: () => clients.openConnections,
@@ -206,6 +216,8 @@ function gaugesOf(deps: ProxyDeps, sources: GaugeSources): Gauges {
     tunnelBytes: () => tunnelBytes,
     isDraining: () => Number(drainState.isDraining),
     wakes,
+    undecided,
+    revocationAgeMs: deps.revocationAgeMs,
   }
 }
 

@@ -1,6 +1,7 @@
 /** Relays one request over a pooled connection and its response back, with back-pressure, time limits and safe retries. */
 
 import type { Deadlines, Watched } from '../lib/deadlines.ts'
+import type { LandfallError } from '../lib/errors.ts'
 import { fieldBytes, headBytes } from './egress-meter.ts'
 import { RelayError } from './errors.ts'
 import type { Exchange, ExchangeObserver } from './exchange.ts'
@@ -168,7 +169,7 @@ export class Relay implements ConnectionUser, ExchangeObserver, Watched {
     this.#connection?.resume()
   }
 
-  onFault(error: RelayError): void {
+  onFault(error: LandfallError): void {
     this.#connection?.destroy()
     if (this.#exchange.headSent) this.#cut(error)
     else this.#refuse(error)
@@ -235,11 +236,8 @@ export class Relay implements ConnectionUser, ExchangeObserver, Watched {
   #retry(error: RelayError): boolean {
     if (this.#phase === 'connecting') return this.#retryConnect(error)
     const { exchange } = this.#job
-    const isUnsent = exchange.bodyFraming !== undefined && this.#body.bytes === 0
-    const isSafe =
-      error.code === 'upstream_reset' &&
-      this.#body.bytes === 0 &&
-      (isUnsent || IDEMPOTENT.has(exchange.method))
+    const mayRepeat = exchange.bodyFraming !== undefined || IDEMPOTENT.has(exchange.method)
+    const isSafe = error.code === 'upstream_reset' && this.#body.bytes === 0 && mayRepeat
     if (!isSafe || exchange.record.upstreamReused !== true) return false
     exchange.record.retries += 1
     this.#tryAgain()
@@ -279,9 +277,10 @@ export class Relay implements ConnectionUser, ExchangeObserver, Watched {
     this.#deps.refuse(this.#exchange, error)
   }
 
-  #cut(error: RelayError): void {
+  #cut(error: LandfallError): void {
     const { record } = this.#exchange
-    record.closeReason = this.#isClientFull && error.code === 'upstream_idle' ? 'client_stalled' : error.code
+    record.closeReason ??=
+      this.#isClientFull && error.code === 'upstream_idle' ? 'client_stalled' : error.code
     recordFault(record, error)
     this.#over()
     this.#exchange.abort()

@@ -2,6 +2,8 @@
 
 import type { Exchange } from './exchange.ts'
 import { joinFields, toTokens } from './field-lines.ts'
+import { markPrivate } from './private-caching.ts'
+import { isOwnCookie, isOwnName } from './request-fields.ts'
 import type { ResponseHead } from './response-parser.ts'
 
 /** RFC 9110 section 7.6.1; Upgrade and HTTP2-Settings would also make Node's HTTP/2 side throw. */
@@ -34,6 +36,7 @@ const NEVER_TRAILERS: ReadonlySet<string> = new Set([
   'range',
   'authorization',
   'proxy-authorization',
+  'dpop',
   'set-cookie',
   'cookie',
   'age',
@@ -52,6 +55,7 @@ const NEVER_TRAILERS: ReadonlySet<string> = new Set([
 /** Names (lower case for HTTP/2) and values, alternating. */
 export function responseFields(head: ResponseHead, exchange: Exchange, edgeName: string): string[] {
   const fields = endToEnd(head, exchange)
+  markPrivate(fields, exchange)
   fields.push('via', `1.1 ${edgeName}`, 'x-request-id', exchange.id)
   return fields
 }
@@ -61,14 +65,16 @@ export function informFields(head: ResponseHead, exchange: Exchange): string[] {
   return endToEnd(head, exchange)
 }
 
-function endToEnd(head: ResponseHead, { version }: Exchange): string[] {
+function endToEnd(head: ResponseHead, { version, record }: Exchange): string[] {
   const { headers, names } = head
   const fields: string[] = []
   const nominated = findNominated(head)
   for (let at = 0; at < names.length; at += 1) {
     const name = names[at] ?? ''
+    const value = headers[at * 2 + 1] ?? ''
     if (DROPPED.has(name) || nominated?.has(name) || isOutOfPlace(name, head, version)) continue
-    fields.push(version === '2' ? name : (headers[at * 2] ?? ''), headers[at * 2 + 1] ?? '')
+    if (name === 'set-cookie' && isOwnCookie(value) && record.route?.isOwn !== true) continue
+    fields.push(version === '2' ? name : (headers[at * 2] ?? ''), value)
   }
   return fields
 }
@@ -94,7 +100,7 @@ export function trailerFields(trailers: readonly string[]): string[] {
   for (let at = 0; at + 1 < trailers.length; at += 2) {
     const name = (trailers[at] ?? '').toLowerCase()
     const key = name.replaceAll('_', '-')
-    if (NEVER_TRAILERS.has(key) || name.startsWith(':') || key.startsWith('x-landfall-')) continue
+    if (NEVER_TRAILERS.has(key) || name.startsWith(':') || isOwnName(key)) continue
     kept.push(name, trailers[at + 1] ?? '')
   }
   return kept

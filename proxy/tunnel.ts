@@ -3,15 +3,19 @@
 import type { Duplex } from 'node:stream'
 import type { Deadlines, Watched } from '../lib/deadlines.ts'
 import { type EgressMeter, headBytes } from './egress-meter.ts'
-import type { Exchange } from './exchange.ts'
+import type { EndableTunnel, Exchange } from './exchange.ts'
 import { responseFields } from './response-fields.ts'
 import type { ResponseHead } from './response-parser.ts'
+import { ACCESS_ENDED_FRAME, FrameEnds } from './websocket-frames.ts'
 
 export type TunnelKind = 'websocket' | 'connect'
 
 export interface OpenTunnel extends Disposable {
   readonly kind: TunnelKind
 }
+
+/** How long the VM may take to finish a frame, and then the client to close, before both sides are cut. */
+const END_GRACE_MS = 500
 
 /** Bytes from clients and to them. */
 export interface TunnelBytes {
@@ -75,24 +79,36 @@ interface Sides {
   readonly upstream: Duplex
 }
 
-class Tunnel implements Watched, OpenTunnel {
+/** A stranger on a public port stays; when the port becomes private, he is cut without a word. */
+function mayEnd({ record: { route, passage } }: Exchange): boolean {
+  return route?.visibility !== 'public' || passage?.subject !== undefined
+}
+
+class Tunnel implements Watched, OpenTunnel, EndableTunnel {
   slot = -1
   readonly kind: TunnelKind
   readonly #sides: Sides
   readonly #deps: TunnelDeps
   #progressAt = performance.now()
   #open = 2
+  /** Of what the VM sends; only where access may end. */
+  readonly #frames: FrameEnds | undefined
+  #isEnding = false
+  #hasSaidEnd = false
+  #endTimer: NodeJS.Timeout | undefined
 
   constructor(sides: Sides, deps: TunnelDeps) {
     this.kind = sides.exchange.isConnect ? 'connect' : 'websocket'
     this.#sides = sides
     this.#deps = deps
+    this.#frames = this.kind === 'websocket' && mayEnd(sides.exchange) ? new FrameEnds() : undefined
   }
 
   start(): void {
     const { client, upstream } = this.#sides
     this.#deps.deadlines.add(this)
     this.#deps.tunnels.add(this)
+    this.#sides.exchange.tunnel = this
     this.#copy(client, upstream, 'bytesIn')
     this.#copy(upstream, client, 'bytesOut')
   }
@@ -101,6 +117,53 @@ class Tunnel implements Watched, OpenTunnel {
     if (now - this.#progressAt <= this.#deps.times.tunnelIdleMs) return
     this.#sides.exchange.record.closeReason ??= 'tunnel_idle'
     this[Symbol.dispose]()
+  }
+
+  /** A WebSocket is told why, between two frames of the VM, which then sees the end; anything else is cut. */
+  endAccess(): void {
+    if (this.#isEnding) return
+    if (this.#frames === undefined) {
+      this[Symbol.dispose]()
+      return
+    }
+    this.#isEnding = true
+    const { client } = this.#sides
+    // What it sends from now on is not passed on, but its own end has to be seen.
+    client.resume()
+    this.#setEndTimer()
+    if (this.#frames.isBetween) this.#sayEnd()
+  }
+
+  #setEndTimer(): void {
+    clearTimeout(this.#endTimer)
+    this.#endTimer = setTimeout(() => this[Symbol.dispose](), END_GRACE_MS)
+  }
+
+  #sayEnd(): void {
+    const { client, upstream } = this.#sides
+    this.#hasSaidEnd = true
+    this.#setEndTimer()
+    if (!client.writableEnded) client.end(this.#frames?.hasClose === true ? undefined : ACCESS_ENDED_FRAME)
+    // What the VM still sends is not passed on either.
+    upstream.end()
+    upstream.resume()
+  }
+
+  /** True when the bytes must not be copied as they are. */
+  #withholds(from: Duplex, chunk: Buffer): boolean {
+    if (!this.#isEnding) {
+      if (from === this.#sides.upstream) this.#frames?.skip(chunk)
+      return false
+    }
+    if (from === this.#sides.upstream && !this.#hasSaidEnd) this.#finishFrame(chunk)
+    return true
+  }
+
+  #finishFrame(chunk: Buffer): void {
+    const { client, upstream } = this.#sides
+    const end = this.#frames?.next(chunk, 0) ?? 0
+    if (!client.write(chunk.subarray(0, end))) upstream.pause()
+    if (this.#frames?.isBetween === true) this.#sayEnd()
   }
 
   /** Cuts both sides. */
@@ -120,6 +183,7 @@ class Tunnel implements Watched, OpenTunnel {
       this.#progressAt = performance.now()
       record[counter] += chunk.length
       this.#count(counter, chunk.length)
+      if (this.#withholds(from, chunk)) return
       if (!to.write(chunk)) from.pause()
     })
     if (from.readableEnded) to.end()
@@ -145,10 +209,13 @@ class Tunnel implements Watched, OpenTunnel {
    */
   #closed(side: Duplex, other: Duplex): void {
     const isWhole = side.readableEnded && side.writableFinished && other.readableEnded
-    if (!isWhole) this.#cut(other)
+    const isLeftToClient = this.#hasSaidEnd && side === this.#sides.upstream
+    if (!isWhole && !isLeftToClient) this.#cut(other)
     this.#open -= 1
     if (this.#open > 0) return
     const { exchange } = this.#sides
+    clearTimeout(this.#endTimer)
+    exchange.tunnel = undefined
     this.#deps.deadlines.delete(this)
     this.#deps.tunnels.delete(this)
     this.#deps.settle(exchange)

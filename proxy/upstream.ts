@@ -14,8 +14,22 @@ export interface RelayRoute {
   /** Who is metered; nobody when absent. */
   readonly pool?: string
   readonly upstream?: { readonly host: string; readonly port: number }
+  /** Who else is let in; the owner of the pool always is. */
+  readonly grants?: readonly RouteGrant[]
+  /** `app`: the VM reads Authorization itself, whatever it holds. */
+  readonly authorization?: 'app'
   /** In place of `upstream`, for what runs inside this process. */
   readonly dial?: () => Duplex
+  /** One of this process's own pages: asked by everybody, and given our cookies and credentials. */
+  readonly isOwn?: true
+}
+
+export interface RouteGrant {
+  readonly id: string
+  readonly to: { readonly kind: string; readonly value: string }
+  readonly role: string
+  /** ISO 8601. */
+  readonly expiresAt?: string
 }
 
 /** Told of each read, with bytes that are only valid until it returns. */

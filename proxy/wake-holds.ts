@@ -1,6 +1,7 @@
 /** Requests for VMs that are asleep: each VM is asked to wake once, and its requests wait until its row runs. */
 
 import type { Deadlines, Watched } from '../lib/deadlines.ts'
+import type { LandfallError } from '../lib/errors.ts'
 import { RelayError } from './errors.ts'
 import type { Exchange, ExchangeObserver } from './exchange.ts'
 import type { RelayRoute } from './upstream.ts'
@@ -187,7 +188,7 @@ class Hold implements ExchangeObserver {
     return (this.#held.exchange.record.wakeMs ?? 0) + now - this.#startedAt
   }
 
-  fail(error: RelayError): void {
+  fail(error: LandfallError): void {
     this.#leave()
     this.#deps.refuse(this.#held.exchange, error)
   }
@@ -199,7 +200,7 @@ class Hold implements ExchangeObserver {
     this.#deps.settle(exchange)
   }
 
-  onFault(error: RelayError): void {
+  onFault(error: LandfallError): void {
     this.fail(error)
   }
 

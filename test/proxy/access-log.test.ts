@@ -128,3 +128,17 @@ t.test('is one line of valid JSON whatever a client sends', async (t) => {
 t.test('numbers stay numbers', async (t) => {
   for (const seconds of [0, 1e-9, 1 / 3, 1e6]) t.type(lineOf({}, seconds).duration, 'number')
 })
+
+t.test(
+  'says who it was and how that was proven, nothing of a stranger, and why the gate refused',
+  async (t) => {
+    const takes = { authorization: false, proof: false }
+    const passage = { lines: '', takes, subject: 'ada"\n', method: 'cookie' } as const
+    t.match(lineOf({ record: { passage } }), { sub: 'ada"\n', auth: 'cookie' })
+    const stranger = lineOf({ record: { passage: { lines: '', takes, subject: undefined, method: 'none' } } })
+    t.notOk('sub' in stranger || 'auth' in stranger || 'auth_reason' in stranger)
+    t.match(lineOf({ record: { errorCode: 'auth_invalid', authReason: 'unknown-kid' } }), {
+      auth_reason: 'unknown-kid',
+    })
+  },
+)

@@ -91,6 +91,7 @@ function fakeClient(facts: Partial<ClientConnection> = {}): ClientConnection {
     active: new SlotList(),
     lastAuthority: undefined,
     lastCoveredHost: undefined,
+    lastPassage: undefined,
     ...facts,
   }
   return client as ClientConnection

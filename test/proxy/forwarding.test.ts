@@ -217,3 +217,72 @@ t.test('refuses a request that comes round for the third time', async (t) => {
     else t.doesNotThrow(check, lists.join(' | '))
   }
 })
+
+const PASSAGE = {
+  lines: 'X-Landfall-User: ada\r\nX-Landfall-Assertion: jwt\r\n',
+  takes: { authorization: false, proof: false },
+  subject: 'ada',
+  method: 'cookie',
+} as const
+const CREDENTIALS = [
+  ...[
+    'Authorization',
+    'Basic a',
+    'DPoP',
+    'p',
+    'authorization',
+    'Bearer b',
+    'Cookie',
+    'a=1; __Host-landfall=x',
+  ],
+  ...['X-Landfall-Authorization', 'Bearer c', 'X-Landfall-User', 'root', 'X_Landfall_Authorization', 'd'],
+]
+/** What stands between the client's other fields and the forwarding fields. */
+const identityLines = (
+  record: NonNullable<FakeRequest['record']>,
+  headers: readonly string[] = CREDENTIALS,
+) => {
+  const lines = headOf({ headers, record })
+  return lines.slice(
+    2,
+    lines.findIndex((line) => line.startsWith('x-forwarded-for')),
+  )
+}
+
+t.test('tells the VM who it is, and hands on what the edge did not take', async (t) => {
+  const ours = ['X-Landfall-User: ada', 'X-Landfall-Assertion: jwt']
+  const authorizations = ['Authorization: Basic a', 'authorization: Bearer b']
+  const taken = (takes: { authorization: boolean; proof: boolean }) =>
+    identityLines({ passage: { ...PASSAGE, takes } })
+  t.same(identityLines({ passage: PASSAGE }), [...authorizations, 'DPoP: p', 'cookie: a=1', ...ours])
+  t.same(taken({ authorization: true, proof: false }), ['DPoP: p', 'cookie: a=1', ...ours])
+  t.same(taken({ authorization: false, proof: true }), [...authorizations, 'cookie: a=1', ...ours])
+  t.same(taken({ authorization: true, proof: true }), ['cookie: a=1', ...ours])
+})
+
+t.test('what Connection names is not taken from the identity that the edge writes', async (t) => {
+  const headers = ['Connection', 'x-landfall-user, x-landfall-assertion, authorization', ...CREDENTIALS]
+  t.same(identityLines({ passage: PASSAGE }, headers), [
+    'DPoP: p',
+    'cookie: a=1',
+    'X-Landfall-User: ada',
+    'X-Landfall-Assertion: jwt',
+  ])
+})
+
+t.test('our own pages get credentials and cookies as they were sent', async (t) => {
+  const route = {
+    hostname: 'auth.test',
+    visibility: 'public',
+    state: 'running',
+    generation: 0,
+    isOwn: true,
+  } as const
+  t.same(identityLines({ route }), [
+    'Authorization: Basic a',
+    'authorization: Bearer b',
+    'DPoP: p',
+    'cookie: a=1; __Host-landfall=x',
+    'x-landfall-authorization: Bearer c',
+  ])
+})

@@ -15,6 +15,8 @@ const GAUGES: Gauges = {
   tunnelBytes: () => ({ websocket: { in: 0, out: 0 }, connect: { in: 1, out: 2 } }),
   isDraining: () => 0,
   wakes: () => ({ held: 3, asked: 7 }),
+  undecided: () => 8,
+  revocationAgeMs: () => 1_500,
 }
 
 function metricsOf(...requests: (FakeRequest & { readonly seconds?: number })[]) {
@@ -152,7 +154,7 @@ t.test('reads the gauges at the moment when somebody looks', async (t) => {
   ])
 })
 
-/** The promised metrics whose parts exist: no ACME, login, Redis or BGP yet. */
+/** The promised metrics whose parts exist: no ACME, Redis or BGP yet. */
 const NAMES: readonly (readonly [name: string, type: string])[] = [
   ['edge_http_requests_total', 'counter'],
   ['edge_http_request_duration_seconds', 'histogram'],
@@ -166,6 +168,10 @@ const NAMES: readonly (readonly [name: string, type: string])[] = [
   ['edge_wake_holds', 'gauge'],
   ['edge_wakes_asked_total', 'counter'],
   ['edge_wake_hold_seconds', 'histogram'],
+  ['edge_auth_decisions_total', 'counter'],
+  ['edge_auth_decision_holds', 'gauge'],
+  ['edge_streams_ended_total', 'counter'],
+  ['edge_revocation_age_seconds', 'gauge'],
   ['landfall_table_rows', 'gauge'],
   ['landfall_table_revision', 'gauge'],
   ['landfall_table_age_seconds', 'gauge'],
@@ -190,4 +196,44 @@ t.test('tells client sockets from upstream sockets, and WebSockets from other tu
     'edge_tunnels_open{kind="connect"} 6',
   ])
     t.ok(text.includes(`\n${line}\n`), line)
+})
+
+t.test('counts what the gate decided, and no words without end', async (t) => {
+  const passage = {
+    lines: '',
+    takes: { authorization: false, proof: false },
+    subject: 'ada',
+    method: 'link',
+  } as const
+  const metrics = metricsOf(
+    { record: { passage } },
+    { record: { passage: { ...passage, method: 'none' }, authReason: 'ended later' } },
+    { record: { authReason: 'expired' } },
+    { record: { authReason: 'no word of the gate: "' } },
+    {},
+    ...Array.from({ length: 300 }, (_, at) => ({ record: { authReason: `reason-${at}` } })),
+  )
+  const lines = await read(metrics, 'edge_auth_decisions_total')
+  t.ok(lines.length <= 129, `${lines.length} lines`)
+  for (const line of ['passed",reason="link"} 1', 'passed",reason="none"} 1', 'refused",reason="expired"} 1'])
+    t.ok(lines.includes(`edge_auth_decisions_total{result="${line}`), line)
+  t.match(
+    lines.find((line) => line.includes('"other"')),
+    /reason="other"\} 1\d\d$/,
+  )
+})
+
+t.test('tells for how long word of revocations is not fresh, where somebody knows', async (t) => {
+  t.same(await read(metricsOf(), 'edge_revocation_age_seconds'), ['edge_revocation_age_seconds 1.5'])
+  t.same(await read(metricsOf(), 'edge_auth_decision_holds'), ['edge_auth_decision_holds 8'])
+  const { registry } = createMetrics({ ...GAUGES, revocationAgeMs: undefined })
+  t.notMatch(await registry.metrics(), 'edge_revocation_age_seconds')
+})
+
+t.test('counts what was ended', async (t) => {
+  const metrics = metricsOf()
+  metrics.countEnded('auth_forbidden')
+  t.same(await read(metrics, 'edge_streams_ended_total'), [
+    'edge_streams_ended_total{reason="auth_forbidden"} 1',
+  ])
 })

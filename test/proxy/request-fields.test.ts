@@ -14,19 +14,14 @@ function read(text: string) {
   )
 }
 
+/** All that a VM gets of it when the edge took no credential. */
 function kept(text: string): string[] {
-  return read(text).kept.split('\r\n').slice(0, -1)
+  const { kept, authorizationLines, proofLines, cookieLine } = read(text)
+  return (kept + authorizationLines + proofLines + cookieLine).split('\r\n').slice(0, -1)
 }
 
 t.test('keeps end-to-end fields as they were written, in their order', async (t) => {
-  const lines = [
-    'B: 1',
-    'a-B_c: 2',
-    'Authorization: Basic x',
-    'Content-Type: text/plain',
-    'B: 3',
-    'Range: bytes=0-1',
-  ]
+  const lines = ['B: 1', 'a-B_c: 2', 'Content-Type: text/plain', 'B: 3', 'Range: bytes=0-1']
   t.same(kept(lines.join('|')), lines)
   t.equal(read('').kept, '')
 })
@@ -38,7 +33,8 @@ const OURS = [
     'traceparent',
     'tracestate',
     'X-Landfall-User',
-    'X-Landfall-Jwt-Assertion',
+    'X-Landfall-Assertion',
+    'X-Landfall-Authorization',
     'X-Landfall-',
   ],
 ]
@@ -70,6 +66,17 @@ t.test('keeps none of the fields that are ours, hop-by-hop or written anew, in n
     ])
       t.equal(read(`${spelling}: forged`).kept, '', spelling)
   }
+})
+
+t.test('keeps none of our names, whichever sign stands for the dashes', async (t) => {
+  for (const name of [
+    'X.Landfall.User',
+    'x~landfall~user',
+    'X-Landfall_User',
+    "x'landfall'user",
+    'X_LANDFALL-Assertion',
+  ])
+    t.same(kept(`${name}: forged`), [], name)
 })
 
 t.test('keeps names that only look like ours', async (t) => {
@@ -163,4 +170,63 @@ t.test('sees control characters in any value, but lets tabs and high bytes pass'
 t.test('passes over the pseudo-header fields of HTTP/2', async (t) => {
   const fields = readRequestFields([':method', 'GET', ':authority', 'a', ':path', '/', 'x', 'y'])
   t.match(fields, { count: 1, hostCount: 0, kept: 'x: y\r\n' })
+})
+
+t.test('reads credentials and counts them, and keeps their lines apart', async (t) => {
+  const fields = read(
+    'authorization: Basic a|DPoP: p|AUTHORIZATION: Bearer b|X-Landfall-Authorization: Bearer c|x-landfall-authorization: d|dpop: q|X: y',
+  )
+  t.match(fields, {
+    ...{ authorization: 'Basic a', authorizationCount: 2 },
+    ...{ ownAuthorization: 'Bearer c', ownAuthorizationCount: 2 },
+    ...{ proof: 'p', proofCount: 2 },
+    ...{ authorizationLines: 'authorization: Basic a\r\nAUTHORIZATION: Bearer b\r\n' },
+    ...{ proofLines: 'DPoP: p\r\ndpop: q\r\n', kept: 'X: y\r\n' },
+  })
+  t.match(read('X: y'), {
+    authorizationCount: 0,
+    ownAuthorizationCount: 0,
+    proofCount: 0,
+    authorizationLines: '',
+  })
+})
+
+t.test('an empty credential counts as one', async (t) => {
+  t.match(read('Authorization: |Authorization: Bearer b'), { authorization: '', authorizationCount: 2 })
+})
+
+t.test('no underscore spelling is a credential or says who asks', async (t) => {
+  t.match(read('X_Landfall_Authorization: Bearer c|Sec_Fetch_Site: same-origin|Sec_Fetch_Mode: navigate'), {
+    ...{ ownAuthorization: '', ownAuthorizationCount: 0, fetchSite: '', fetchMode: '', kept: '' },
+  })
+})
+
+t.test('a credential that Connection names is read, and goes no further', async (t) => {
+  const fields = read('Connection: Authorization, dpop|Authorization: Bearer a|DPoP: p')
+  t.match(fields, { authorization: 'Bearer a', authorizationCount: 1, proof: 'p' })
+  t.match(fields, { authorizationLines: '', proofLines: '' })
+})
+
+t.test('reads who asks, keeps it, and makes two of them neither', async (t) => {
+  const lines = ['Origin: https://a', 'Sec-Fetch-Site: same-site', 'Sec-Fetch-Mode: cors']
+  t.same(kept(lines.join('|')), lines)
+  t.match(read(lines.join('|')), { origin: 'https://a', fetchSite: 'same-site', fetchMode: 'cors' })
+  t.match(read('Origin: https://a|origin: https://b'), { origin: 'https://a, https://b' })
+})
+
+t.test('takes our own cookies out, in any case, and leaves the others as they were', async (t) => {
+  const cases: [string, string[]][] = [
+    ['__Host-landfall=x', []],
+    ['__Host-landfall=x; __host-LANDFALL-session=y;__HOST-landfall-flow=z', []],
+    ['__Host-landfall=x; a=1', ['cookie: a=1']],
+    ['a=1; __Host-landfall=x', ['cookie: a=1']],
+    ['a=1; __Host-landfall=x; b="2 ;  c=3;d', ['cookie: a=1; b="2 ;  c=3;d']],
+    ['a=1;__Host-landfall', ['cookie: a=1']],
+    ['a=__Host-landfall; my__Host-landfall=x', ['cookie: a=__Host-landfall; my__Host-landfall=x']],
+    ['__Host-other=1; __Secure-landfall=2', ['cookie: __Host-other=1; __Secure-landfall=2']],
+    ['a=1;; b=2;', ['cookie: a=1;; b=2;']],
+  ]
+  for (const [cookie, wanted] of cases) t.same(kept(`Cookie: ${cookie}`), wanted, cookie)
+  t.same(kept('Cookie: a=1|Cookie: __Host-landfall=x|Cookie: b=2'), ['cookie: a=1; b=2'])
+  t.equal(read('Cookie: a=1; __Host-landfall=x').cookie, 'a=1; __Host-landfall=x', 'the gate reads them')
 })

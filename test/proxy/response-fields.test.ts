@@ -14,6 +14,24 @@ function headOf(headers: readonly string[], framing: Framing = 'length'): Respon
   return { status: 200, reason: 'OK', headers, names, framing, length: 1, keepAlive: true }
 }
 
+t.test('a VM sets no cookie of ours, nor clears one', async (t) => {
+  for (const name of ['__Host-landfall', '__host-LANDFALL-flow-a', ' __Host-landfall-session'])
+    t.same(passed(['Set-Cookie', `${name}=x; Path=/; Secure`, 'set-cookie', 'a=1']), [
+      ...['set-cookie', 'a=1'],
+      ...OURS,
+    ])
+  t.same(passed(['Set-Cookie', 'x__Host-landfall=1']), [...['Set-Cookie', 'x__Host-landfall=1'], ...OURS])
+  const route = {
+    hostname: 'auth.test',
+    visibility: 'public',
+    state: 'running',
+    generation: 0,
+    isOwn: true,
+  } as const
+  const own = ['Set-Cookie', '__Host-landfall=x']
+  t.same(passed(own, fakeExchange({ record: { route } })), [...own, ...OURS], 'but our own pages do')
+})
+
 function passed(headers: readonly string[], exchange = H1, framing: Framing = 'length'): string[] {
   return responseFields(headOf(headers, framing), exchange, 'edge-1')
 }
