@@ -23,6 +23,8 @@ export const GLOBAL_OPTIONS: Readonly<Record<string, OptionSpec>> = {
   help: { summary: 'Say what the command does' },
 }
 
+type Specs = Readonly<Record<string, OptionSpec>>
+
 interface Token {
   readonly kind: string
   readonly name?: string
@@ -106,13 +108,31 @@ function refuseNoun(commands: readonly Command[], noun: string): never {
 
 function readValues(command: Command, rest: readonly string[]): Omit<Parsed, 'command'> {
   const specs = specsOf(command)
-  const { tokens, positionals } = parseTokens(specs, rest)
+  const { tokens, positionals } = parseTokens(specs, withDashedIds(command, specs, rest))
   const { json, ...options } = readOptions(command, specs, tokens)
   return { args: readArguments(command, positionals), options, isJson: json === true }
 }
 
 function specsOf({ options }: Command): Readonly<Record<string, OptionSpec>> {
   return { ...options, ...GLOBAL_OPTIONS }
+}
+
+/** Ids are base64url: one of 64 begins with a dash. No option has one dash and so many characters. */
+const DASHED_ID = /^-[A-Za-z0-9_][A-Za-z0-9_-]{6,}$/
+
+/** Those that the last argument takes go behind a `--` of their own. */
+function withDashedIds({ arguments: args }: Command, specs: Specs, rest: readonly string[]) {
+  const last = Object.values(args).at(-1)
+  if (last === undefined || last.isVerbatim || rest.includes('--')) return rest
+  const isId = (text: string, at: number) =>
+    DASHED_ID.test(text) && last.kind.find(text) !== undefined && !wantsValue(specs, rest[at - 1])
+  const ids = rest.filter(isId)
+  return ids.length === 0 ? rest : [...rest.filter((text, at) => !isId(text, at)), '--', ...ids]
+}
+
+function wantsValue(specs: Specs, text = ''): boolean {
+  const name = text.startsWith('--') ? text.slice(2) : ''
+  return Object.hasOwn(specs, name) && specs[name]?.kind !== undefined
 }
 
 function parseTokens(specs: Readonly<Record<string, OptionSpec>>, rest: readonly string[]) {

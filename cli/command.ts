@@ -8,7 +8,17 @@ import type { ImageTools } from './image-tools.ts'
 import type { Output } from './output.ts'
 
 /** Names that completion asks the API for. */
-export const NAME_LISTS = ['pools', 'vms', 'routes', 'domains', 'tokens', 'keys', 'hosts', 'edges'] as const
+export const NAME_LISTS = [
+  'pools',
+  'vms',
+  'routes',
+  'domains',
+  'tokens',
+  'keys',
+  'hosts',
+  'edges',
+  'sessions',
+] as const
 export type NameList = (typeof NAME_LISTS)[number]
 
 /** How one value is written. */

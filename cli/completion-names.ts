@@ -15,6 +15,7 @@ const NAMES_IN: Readonly<Record<NameList, string>> = {
   keys: 'id',
   hosts: 'name',
   edges: 'name',
+  sessions: 'id',
 }
 
 export function isNameQuestion([first]: readonly string[]): boolean {

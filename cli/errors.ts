@@ -35,6 +35,18 @@ export const FAULTS = {
     title: 'A file cannot be used',
     next: 'Correct the file that is named above, or what names it.',
   },
+  cli_key_unusable: {
+    ...OURS,
+    exit: EXIT.usage,
+    title: 'The key cannot sign tokens',
+    next: 'Name an ed25519 or ECDSA key with --key, or its .pub file where ssh-agent holds the key.',
+  },
+  cli_agent_failed: {
+    ...OURS,
+    exit: EXIT.failed,
+    title: 'ssh-agent did not sign',
+    next: 'Add the key with "ssh-add FILE" (SSH_AUTH_SOCK names the agent), or name one without a passphrase with --key.',
+  },
   cli_output_lost: {
     ...OURS,
     exit: EXIT.failed,

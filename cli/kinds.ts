@@ -14,10 +14,12 @@ export interface Grantee {
 }
 
 const VERBS = ['read', 'write', 'share', 'admin']
-const GRANTEE_KINDS = ['user', 'email', 'domain', 'token', 'link', 'vm']
+const GRANTEE_KINDS = ['user', 'email', 'domain', 'token', 'vm']
 const MAX_WAIT_MS = 3_600_000
 const MIN_SUSPEND_SECONDS = 5
 const MAX_SUSPEND_SECONDS = 31_536_000
+const MAX_TOKEN_CHARACTERS = 4_096
+const MAX_CONTEXT_CHARACTERS = 1_024
 const VISIBLE_ASCII = /^[\x21-\x7e]+$/
 
 export const POOL = nameOf('POOL', 'pools')
@@ -26,6 +28,7 @@ export const ROUTE = nameOf('HOSTNAME', 'routes')
 export const DOMAIN = nameOf('HOSTNAME', 'domains')
 export const TOKEN_ID = nameOf('ID', 'tokens')
 export const KEY_ID = nameOf('ID', 'keys')
+export const SESSION_ID = nameOf('ID', 'sessions')
 export const HOST = nameOf('HOST', 'hosts')
 export const EDGE = nameOf('EDGE', 'edges')
 export const ID = nameOf('ID')
@@ -76,17 +79,42 @@ export const SCOPE = kindOf(
 export const GRANTEE = kindOf(
   'WHOM',
   findGrantee,
-  'an e-mail address (ann@example.org), a domain of addresses (@example.org), or user:ID, token:ID, link:ID, vm:NAME',
+  'an e-mail address (ann@example.org), a domain of addresses (@example.org), or user:ID, token:ID, vm:NAME',
+)
+/** The API asks the same of them. */
+export const METHOD = kindOf('METHOD', findMethod, 'a method such as GET')
+export const PATH_PREFIX = kindOf(
+  'PATH',
+  findPathPrefix,
+  'a path that starts with a slash, without escapes and empty or dot segments',
+)
+export const CTX = kindOf('TEXT', findContext, 'a text of up to 1024 characters, without control characters')
+export const THUMBPRINT = kindOf(
+  'THUMBPRINT',
+  (text) => (/^[A-Za-z0-9_-]{43}$/.test(text) ? text : undefined),
+  'a SHA-256 thumbprint in base64url (43 characters)',
+)
+/** The one host name that a token is for, in lower case. */
+export const AUDIENCE = kindOf(
+  'HOST',
+  findAudience,
+  'a host name such as web.example.test, or a URL; the name of a VM alone is none',
 )
 export const API_URL = kindOf('URL', findApiUrl, 'an address such as https://admin.example.test')
 export const SHELL = choiceOf('SHELL', ['bash', 'zsh', 'fish'])
 export const IMAGE_KIND = choiceOf('KIND', ['hello', 'small', 'debian'])
 export const EGRESS = choiceOf('EGRESS', ['open', 'none'])
+export const AUTHORIZATION = choiceOf('WHO', ['app', 'edge'])
 export const ROLE = choiceOf('ROLE', ['viewer', 'root'])
 
-/** Sent as `Authorization: Bearer`, so it has to be printable and without spaces. */
+/** Sent as `Authorization: Bearer`, so it has to be printable and without spaces. A JWT is longer than the API's own. */
 export function isTokenText(text: string): boolean {
-  return VISIBLE_ASCII.test(text) && text.length <= 1_024
+  return VISIBLE_ASCII.test(text) && text.length <= MAX_TOKEN_CHARACTERS
+}
+
+/** True for a JWT: it is for one host name. The API's own tokens and the bootstrap token have no dots. */
+export function isJwt(token: string): boolean {
+  return token.split('.').length === 3
 }
 
 export function choiceOf(placeholder: string, choices: readonly string[]): Kind<string> {
@@ -143,6 +171,29 @@ function findGrantee(text: string): Grantee | undefined {
   if (/^[^@\s:]+@[^@\s:]+$/.test(text)) return { kind: 'email', value: text }
   const [, domain] = /^@?([^@\s:]+\.[^@\s:]+)$/.exec(text) ?? []
   return domain === undefined ? undefined : { kind: 'domain', value: domain }
+}
+
+function findMethod(text: string): string | undefined {
+  const method = text.toUpperCase()
+  return /^[A-Z][A-Z-]{0,31}$/.test(method) ? method : undefined
+}
+
+function findPathPrefix(text: string): string | undefined {
+  const isPlain = /^\/[A-Za-z0-9._~!$&'()*+,;=:@/-]{0,254}$/.test(text)
+  return isPlain && !/\/\.{0,2}\/|\/\.{1,2}$/.test(text) ? text : undefined
+}
+
+function findContext(text: string): string | undefined {
+  return /^\P{Cc}+$/u.test(text) && text.length <= MAX_CONTEXT_CHARACTERS ? text : undefined
+}
+
+/** Without its port: a token is for all of a host name's ports, unless it is narrowed. */
+function findAudience(text: string): string | undefined {
+  const url = URL.parse(text.includes('://') ? text : `https://${text}`)
+  const isBare = text.includes('://') || (url?.pathname === '/' && url.search === '' && url.hash === '')
+  const hostname = url?.hostname.replace(/\.$/, '') ?? ''
+  const isName = /^(?:[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?\.)+[a-z][a-z0-9-]*$/.test(hostname)
+  return isBare && isName && url?.username === '' ? hostname : undefined
 }
 
 function findApiUrl(text: string): string | undefined {

@@ -14,6 +14,8 @@ export interface TunnelTarget {
   /** The VM's URL: it says where the edge listens. */
   readonly url: string
   readonly port: number
+  /** Undefined where the edge is not to see one. */
+  readonly token: string | undefined
   /** PEM of authorities in place of the system's. */
   readonly ca?: string
   readonly signal: AbortSignal
@@ -27,11 +29,12 @@ export interface TunnelEnds {
 
 /** A VM that is asleep wakes meanwhile. */
 const TIMEOUT_MS = 90_000
-/** Refusals that end when the port is opened. */
-const CLOSED = ['auth_required', 'route_port_unknown']
+/** What edges take tokens from and never pass on to a VM. */
+const TOKEN_FIELD = 'x-landfall-authorization'
+const NO_ENTRY = ['auth_required', 'auth_invalid', 'auth_forbidden', 'auth_role']
 
 /** @throws ApiRefusal when the edge refuses; CliError `cli_unreachable`, `cli_untrusted`, `cli_slow`; Interrupted */
-export async function openTunnel({ url, port, ca, signal }: TunnelTarget): Promise<Duplex> {
+export async function openTunnel({ url, port, token, ca, signal }: TunnelTarget): Promise<Duplex> {
   const { hostname, port: edgePort } = new URL(url)
   const limit = AbortSignal.timeout(TIMEOUT_MS)
   const ended = AbortSignal.any([signal, limit])
@@ -41,7 +44,11 @@ export async function openTunnel({ url, port, ca, signal }: TunnelTarget): Promi
     hostname,
     servername: hostname,
     port: edgePort === '' ? 443 : Number(edgePort),
-    headers: { host: `${hostname}:${port}`, accept: 'application/problem+json' },
+    headers: {
+      host: `${hostname}:${port}`,
+      accept: 'application/problem+json',
+      ...(token !== undefined && { [TOKEN_FIELD]: `Bearer ${token}` }),
+    },
     agent: false,
     // Node hands it on to TLS: a program that has said all may still be answered.
     allowHalfOpen: true,
@@ -80,12 +87,35 @@ export async function joinTunnel(tunnel: Duplex, { stdin, stdout, signal }: Tunn
   }
 }
 
-/** The refusal, with what to type where the port is closed. */
-export function withPortHint(error: unknown, { vm, port }: { vm: string; port: number }): unknown {
-  if (!(error instanceof ApiRefusal && CLOSED.includes(error.code))) return error
-  const keys = port === 22 ? ' SSH has its own keys: who has none gets no further.' : ''
-  const next = `Open the port with "landfall port set ${vm} ${port} --public".${keys}`
-  return new ApiRefusal({ ...error.problem, next })
+/**
+ * As `openTunnel`, and without the token where the edge does not know it, as the bootstrap token of a fleet: that must
+ * not keep anybody from a public port. @throws as `openTunnel`
+ */
+export async function openPort(target: TunnelTarget): Promise<Duplex> {
+  try {
+    return await openTunnel(target)
+  } catch (error) {
+    const isUnknown = error instanceof ApiRefusal && error.code === 'auth_invalid'
+    if (target.token === undefined || !isUnknown) throw error
+    return openTunnel({ ...target, token: undefined })
+  }
+}
+
+/** The refusal, with what to type where the port is closed to the caller. */
+export function withPortHint(
+  error: unknown,
+  { vm, pool, port }: { readonly vm: string; readonly pool: string; readonly port: number },
+): unknown {
+  if (!(error instanceof ApiRefusal)) return error
+  const { code, problem } = error
+  if (code === 'route_port_unknown') {
+    const next = `Give the port a host name with "landfall port set ${vm} ${port} --private".`
+    return new ApiRefusal({ ...problem, next })
+  }
+  if (!NO_ENTRY.includes(code)) return error
+  const scope = `--scope ${pool === '' ? 'POOL' : pool}:read,share`
+  const next = `It takes a token of the API with "share" or "admin" in the VM's pool: "landfall token new ${scope}" makes one, and "landfall login" or LANDFALL_TOKEN uses it.`
+  return new ApiRefusal({ ...problem, next })
 }
 
 /** The edge closes the connection behind its answer. */

@@ -25,6 +25,11 @@ export function plain(title: string, path = title.toLowerCase()): Column {
   return { title, of: (view) => textOf(view, path) }
 }
 
+/** A column that shows a list; `none` stands for one that is not there. */
+export function joined(title: string, path: string, none: string): Column {
+  return { title, of: (view) => (Array.isArray(view[path]) ? listOf(view, path).join(',') : none) }
+}
+
 export function size(title: string, path: string): Column {
   return { title, of: (view) => formatted(view, path, formatSize) }
 }
@@ -40,6 +45,17 @@ export function age(title: string, path: string, now: Date): Column {
     of: (view) => {
       const time = Date.parse(textOf(view, path))
       return Number.isNaN(time) ? '' : formatDuration(Math.abs(now.getTime() - time))
+    },
+  }
+}
+
+/** When it ends; of what ended before `now` that it did. */
+export function end(now: Date): Column {
+  return {
+    title: 'EXPIRES',
+    of: (view) => {
+      const text = textOf(view, 'expiresAt')
+      return Date.parse(text) <= now.getTime() ? `ended ${text}` : text
     },
   }
 }

@@ -3,8 +3,8 @@
 import { printDeleted, printListing, printWritten } from '../answers.ts'
 import { type Json, path } from '../api.ts'
 import { type Command, command } from '../command.ts'
-import { EXPIRY, GRANTEE, ID, PORT, ROLE, VM } from '../kinds.ts'
-import { formatGrantee, plain, textOf } from '../views.ts'
+import { EXPIRY, GRANTEE, ID, PORT, ROLE, TEXT, VM } from '../kinds.ts'
+import { end, formatGrantee, joined, plain, textOf } from '../views.ts'
 
 const VM_ARGUMENT = { kind: VM, summary: "The VM's name" } as const
 
@@ -20,8 +20,10 @@ export const GRANT_COMMANDS: readonly Command[] = [
           plain('ID'),
           { title: 'WHOM', of: formatGrantee },
           plain('ROLE'),
-          { title: 'PORTS', of: formatPorts },
-          plain('EXPIRES', 'expiresAt'),
+          joined('PORTS', 'ports', 'default'),
+          { title: 'KIND', of: formatKind },
+          end(context.now()),
+          plain('LABEL'),
         ],
         none: `Nobody else may reach ${vm}.`,
       }),
@@ -30,20 +32,22 @@ export const GRANT_COMMANDS: readonly Command[] = [
     summary: 'Lets somebody in, and prints the id of the grant',
     arguments: {
       vm: VM_ARGUMENT,
-      whom: { kind: GRANTEE, summary: 'ann@example.org, @example.org, or user:ID, token:ID, link:ID' },
+      whom: { kind: GRANTEE, summary: 'ann@example.org, @example.org, or user:ID, token:ID, vm:NAME' },
     },
     options: {
       port: { kind: PORT, summary: 'A port that it counts for, else the default port', isRepeated: true },
       role: { kind: ROLE, summary: 'viewer: the web; root: SSH as well; viewer unless given' },
       expires: { kind: EXPIRY, summary: 'When it ends, as 7d or a moment' },
+      label: { kind: TEXT, summary: 'What it is for' },
     },
     examples: ['landfall grant add web ann@example.org --port 3000 --expires 7d'],
-    run: async (context, { args: { vm, whom }, options: { port, role = 'viewer', expires } }) => {
+    run: async (context, { args: { vm, whom }, options: { port, role = 'viewer', expires, label } }) => {
       const body = {
         to: whom,
         role,
         ...(port !== undefined && { ports: port }),
         ...(expires !== undefined && { expiresAt: expires }),
+        ...(label !== undefined && { label }),
       }
       const view = await context.api.call({ method: 'POST', path: path`/v1/vms/${vm}/grants`, body })
       const end = expires === undefined ? '' : ` until ${expires}`
@@ -61,6 +65,9 @@ export const GRANT_COMMANDS: readonly Command[] = [
   }),
 ]
 
-function formatPorts({ ports }: Json): string {
-  return Array.isArray(ports) ? ports.join(',') : 'default'
+/** What made it: `grant add`, `vm-token make`, `link make`, or somebody who opened a link. */
+function formatKind({ token, link, via }: Json): string {
+  if (token !== undefined) return 'vm-token'
+  if (link !== undefined) return textOf({ link }, 'link.closedAt') === '' ? 'link' : 'closed link'
+  return via === undefined ? 'grant' : `by link ${String(via)}`
 }

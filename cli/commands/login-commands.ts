@@ -54,6 +54,7 @@ export const LOGIN_COMMANDS: readonly Command[] = [
       if (context.isJson) return context.output.printJson(who)
       return printRecord(context, { ...who, api: url, from }, [
         plain('ID'),
+        plain('USER'),
         { title: 'SCOPES', of: formatScopes },
         plain('EXPIRES', 'expiresAt'),
         plain('API'),

@@ -4,7 +4,7 @@ import { printDeleted, printListing, printWritten } from '../answers.ts'
 import { path } from '../api.ts'
 import { type Command, command } from '../command.ts'
 import { refuseUsage } from '../errors.ts'
-import { PORT, VM } from '../kinds.ts'
+import { AUTHORIZATION, PORT, VM } from '../kinds.ts'
 import { plain, textOf } from '../views.ts'
 
 const VM_ARGUMENT = { kind: VM, summary: "The VM's name" } as const
@@ -22,6 +22,7 @@ export const PORT_COMMANDS: readonly Command[] = [
           plain('PORT'),
           plain('VISIBILITY'),
           { title: 'DEFAULT', of: ({ isDefault }) => (isDefault === true ? 'yes' : '') },
+          { title: 'AUTHORIZATION', of: (view) => textOf(view, 'authorization') || 'edge' },
           { title: 'OPEN', of: ({ isOpen }) => (isOpen === true ? 'yes' : 'no') },
           plain('URL'),
         ],
@@ -35,6 +36,11 @@ export const PORT_COMMANDS: readonly Command[] = [
       public: { summary: 'Lets everybody in, without a login' },
       private: { summary: 'Asks for a login' },
       default: { summary: "Makes the VM's URL lead to this port" },
+      authorization: {
+        kind: AUTHORIZATION,
+        summary:
+          'Who reads the field Authorization on a private port: the app itself, or the edge, as unless given',
+      },
     },
     examples: ['landfall port set web 3000 --public --default'],
     run: async (context, { args: { vm, port }, options }) => {
@@ -42,9 +48,14 @@ export const PORT_COMMANDS: readonly Command[] = [
       if (options.public === options.private)
         refuseUsage('Say who may reach the port: either --public or --private.')
       const visibility = options.public ? 'public' : 'private'
-      const body = { visibility, ...(options.default && { isDefault: true }) }
+      const body = {
+        visibility,
+        ...(options.default && { isDefault: true }),
+        ...toAuthorization(options.authorization),
+      }
       const view = await context.api.call({ method: 'PUT', path: address, body })
-      const said = `port ${port} of ${vm} is ${visibility}`
+      const reader = options.authorization === 'app' ? ', and its app reads Authorization itself' : ''
+      const said = `port ${port} of ${vm} is ${visibility}${reader}`
       return printWritten(context, { view, name: textOf(view, 'url') || String(port), said })
     },
   }),
@@ -57,3 +68,8 @@ export const PORT_COMMANDS: readonly Command[] = [
     },
   }),
 ]
+
+/** The edge is what stands there when nothing does. */
+function toAuthorization(who: string | undefined) {
+  return who === 'app' ? { authorization: who } : {}
+}

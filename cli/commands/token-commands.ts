@@ -6,6 +6,7 @@ import { type Command, type CommandContext, command } from '../command.ts'
 import { EXPIRY, SCOPE, TEXT, TOKEN_ID } from '../kinds.ts'
 import { age, type Column, formatScopes, plain, textOf } from '../views.ts'
 import { keepLogin } from './login-commands.ts'
+import { TOKEN_SIGN } from './token-sign.ts'
 
 const TOKEN_ARGUMENT = { kind: TOKEN_ID, summary: 'The token\'s id, as "token list" shows it' } as const
 const SCOPES: Column = { title: 'SCOPES', of: formatScopes }
@@ -75,6 +76,7 @@ export const TOKEN_COMMANDS: readonly Command[] = [
       if (save) await keepLogin(context, textOf(view, 'token'))
     },
   }),
+  TOKEN_SIGN,
   command('token delete', {
     summary: 'Ends a token at once',
     arguments: { id: TOKEN_ARGUMENT },

@@ -63,7 +63,6 @@ t.test('turns values into what the API wants', (t) => {
   t.same(whom('@example.org'), { kind: 'domain', value: 'example.org' })
   t.same(whom('example.org'), { kind: 'domain', value: 'example.org' })
   t.same(whom('user:ann'), { kind: 'user', value: 'ann' })
-  t.same(whom('link:x_1'), { kind: 'link', value: 'x_1' })
   t.same(values('grant add web a@b --port 80 --port 81').options.port, [80, 81])
   const expires = Date.parse(String(values('token new --scope a:read --expires 7d').options.expires))
   t.ok(Math.abs(expires - Date.now() - 604_800_000) < 60_000)
@@ -139,5 +138,17 @@ t.test('says what is wrong, and what was meant', (t) => {
     t.match(fault.next, /^Run "landfall help/)
   }
   t.equal(refusal('vm show').fault.next, 'Run "landfall help vm show".')
+  t.end()
+})
+
+t.test('takes an id that begins with a dash for what it is', (t) => {
+  const id = '-zaPuyg5Qk3x'
+  t.same(values(`grant delete web ${id}`).args, { vm: 'web', id })
+  t.same(values(`grant delete ${id} --json web`), {
+    ...{ command: 'grant delete', args: { vm: 'web', id }, options: {}, isJson: true },
+  })
+  t.same(values(`session end ${id}`).args, { id })
+  t.match(refusal(`grant add web ann@example.org --label ${id}`), { message: /--label=/ })
+  t.match(refusal('grant delete web -x'), { message: /no option -x/ })
   t.end()
 })

@@ -4,7 +4,7 @@ import { PassThrough, Readable, Writable } from 'node:stream'
 import type { Test } from 'tap'
 import { runCli } from '../../cli/cli.ts'
 import { folderFor } from '../helpers/folder.ts'
-import { type Script, type ScriptedApi, scriptedApiFor, TOKEN } from './scripted-api.ts'
+import { type ConnectScript, type Script, type ScriptedApi, scriptedApiFor, TOKEN } from './scripted-api.ts'
 
 export interface CliResult {
   readonly code: number
@@ -40,8 +40,12 @@ export function cliFor(t: Test, env: Readonly<Record<string, string>> = {}): Cli
 }
 
 /** The command line with a scripted API behind it. */
-export async function scriptedCliFor(t: Test, script: Script): Promise<ScriptedApi & { readonly cli: Cli }> {
-  const api = await scriptedApiFor(t, script)
+export async function scriptedCliFor(
+  t: Test,
+  script: Script,
+  connect?: ConnectScript,
+): Promise<ScriptedApi & { readonly cli: Cli }> {
+  const api = await scriptedApiFor(t, script, connect)
   const cli = cliFor(t, {
     LANDFALL_API: api.url,
     LANDFALL_TOKEN: TOKEN,

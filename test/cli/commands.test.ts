@@ -9,10 +9,11 @@ import { scriptedCliFor } from './cli-process.ts'
 import { NAME_CASES } from './name-cases.ts'
 import { PLATFORM_CASES } from './platform-cases.ts'
 import { problem } from './scripted-api.ts'
+import { SHARE_CASES } from './share-cases.ts'
 import { ITEMS, script, VM } from './views.ts'
 import { VM_CASES } from './vm-cases.ts'
 
-const CASES = [...VM_CASES, ...NAME_CASES, ...PLATFORM_CASES]
+const CASES = [...VM_CASES, ...SHARE_CASES, ...NAME_CASES, ...PLATFORM_CASES]
 /** Tried elsewhere: they wait, follow, log in or tell of the command line itself. */
 const TRIED_ELSEWHERE = [
   'vm new',
@@ -27,6 +28,7 @@ const TRIED_ELSEWHERE = [
   'login',
   'logout',
   'key add',
+  'token sign',
   'completion',
   'help',
   'version',
@@ -74,6 +76,9 @@ t.test('queries carry what was asked for', async (t) => {
   await cli(['audit', 'list', '--since', '2026-01-01'])
   await cli(['audit', 'list'])
   await cli(['usage', 'web', '--from', '2026-01-01'])
+  await cli(['session', 'list', '--user', 'ann'])
+  await cli(['link', 'delete', 'web', 'l1', '--end-access'])
+  await cli(['link', 'delete', 'web', 'l1'])
   t.same(
     calls.map(({ query: { limit: _limit, ...query } }) => query).filter((_, at) => at !== 3),
     [
@@ -81,10 +86,22 @@ t.test('queries carry what was asked for', async (t) => {
       { vm: 'v', pool: 'p' },
       { since: '2026-01-01T00:00:00.000Z' },
       { from: '2026-01-01T00:00:00.000Z' },
+      { user: 'ann' },
+      { access: 'end' },
+      {},
     ],
   )
   const sinceMs = Date.now() - Date.parse(calls[3]?.query.since ?? '')
   t.ok(Math.abs(sinceMs - 86_400_000) < 60_000, 'a day unless told otherwise')
+})
+
+t.test('a link ends after a week unless told otherwise', async (t) => {
+  const { cli, calls } = await scriptedCliFor(t, script)
+  const before = Date.now()
+  t.equal((await cli(['link', 'make', 'web'])).code, 0)
+  const { expiresAt } = (calls[0]?.body ?? {}) as { expiresAt?: string }
+  const lifeMs = Date.parse(expiresAt ?? '') - before
+  t.ok(lifeMs >= 604_800_000 && lifeMs < 604_860_000)
 })
 
 t.test('changes are made at the revision that was read', async (t) => {
@@ -136,6 +153,15 @@ t.test('options that contradict each other are refused before anything is sent',
   const lines = [
     'port set web 3000',
     'port set web 3000 --public --private',
+    'port set web 3000 --private --authorization vm',
+    'vm-token make web',
+    'vm-token make web --expires 1d --path /a/../b',
+    'vm-token make web --expires 1d --path a',
+    'vm-token make web --expires 1d --method GE\nT',
+    'vm-token make web --expires 1d --key-thumbprint short',
+    'vm-token make web --expires 1d --ctx \u0001',
+    'link make web --expires soon',
+    'grant add web link:l1',
     'route set a.example.test',
     'route set a.example.test --vm web --upstream 127.0.0.1:1',
     'route set a.example.test --upstream 127.0.0.1:1 --port 80',

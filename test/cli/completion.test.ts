@@ -42,6 +42,12 @@ const CASES: readonly Case[] = [
   { line: 'landfall domain add www.example.org ', offered: ['db', 'web', 'web-2'] },
   { line: 'landfall domain add --port 80 www.example.org ', offered: ['db', 'web', 'web-2'] },
   { line: 'landfall vm --json show --json ', offered: ['db', 'web', 'web-2'] },
+  { line: 'landfall link make ', offered: ['db', 'web', 'web-2'] },
+  { line: 'landfall link make web --no', offered: ['--no-login'] },
+  { line: 'landfall vm-token ', offered: ['make', 'list', 'show', 'delete'] },
+  { line: 'landfall vm-token make --ctx x ', offered: ['db', 'web', 'web-2'] },
+  { line: 'landfall port set web 80 --authorization ', offered: ['app', 'edge'] },
+  { line: 'landfall token s', offered: ['show', 'sign'] },
   { line: 'landfall host ', offered: ['list', 'show', 'delete'] },
   { line: 'landfall usage ', offered: ['main', 'web'] },
   { line: 'landfall completion ', offered: ['bash', 'zsh', 'fish'] },
@@ -132,12 +138,12 @@ t.test('the names come from the API, and none can be made to run something', asy
   const { cli, calls } = await scriptedCliFor(t, ({ path }) => ({
     body: { [path.split('/').at(-1) ?? '']: names.map((name) => ({ name, hostname: name, id: name })) },
   }))
-  for (const list of ['pools', 'vms', 'routes', 'domains', 'tokens', 'keys', 'hosts', 'edges']) {
+  for (const list of ['pools', 'vms', 'routes', 'domains', 'tokens', 'keys', 'hosts', 'edges', 'sessions']) {
     const { code, stdout } = await cli(['__complete', list])
     t.equal(code, 0)
     t.equal(stdout, 'web\ndb\nok-1.2_3\n', list)
   }
-  t.equal(calls.length, 8)
+  t.equal(calls.length, 9)
   t.match(await cli(['__complete', 'constructor']), { code: 0, stdout: '' })
   t.match(await cli(['__complete']), { code: 0, stdout: '' })
 })

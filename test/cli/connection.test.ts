@@ -4,12 +4,14 @@ import { chmodSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSyn
 import { dirname, join } from 'node:path'
 import t, { type Test } from 'tap'
 import { getConnection } from '../../cli/connection.ts'
+import { isJwt } from '../../cli/kinds.ts'
 import { deleteLogin, findLogin, loginFileOf, writeLogin } from '../../cli/login-file.ts'
 import { folderFor } from '../helpers/folder.ts'
 import { cliFor } from './cli-process.ts'
 import { problem, scriptedApiFor, TOKEN } from './scripted-api.ts'
 
 const URL = 'https://admin.example.test'
+const JWT = `eyJhbGciOiJFZERTQSJ9.${'eyJhdWQi'.repeat(150)}.c2ln`
 
 function homeFor(t: Test) {
   const home = folderFor(t)
@@ -49,6 +51,15 @@ t.test('a stored token goes only to the address that it was stored with', async 
   t.same((await find({ LANDFALL_TOKEN: 'another' })).token, 'another', 'the environment may name another one')
   await t.rejects(find({ LANDFALL_TOKEN: 'two words' }), { code: 'cli_token_missing' })
   await t.rejects(find({ LANDFALL_TOKEN: 'line\nbreak' }), { code: 'cli_token_missing' })
+})
+
+t.test('a token may be a JWT, which is longer', async (t) => {
+  const { find } = homeFor(t)
+  const jwt = (length: number) => `${'a'.repeat(40)}.${'b'.repeat(length - 82)}.${'c'.repeat(40)}`
+  for (const length of [200, 1_025, 4_096])
+    t.equal((await find({ LANDFALL_API: URL, LANDFALL_TOKEN: jwt(length) })).token.length, length)
+  await t.rejects(find({ LANDFALL_API: URL, LANDFALL_TOKEN: jwt(4_097) }), { code: 'cli_token_missing' })
+  t.same([isJwt(jwt(200)), isJwt(TOKEN), isJwt('a.b'), isJwt('a.b.c.d')], [true, false, false, false])
 })
 
 t.test('a running landfall dev is found by its data folder', async (t) => {
@@ -129,7 +140,7 @@ t.test('a login file that is none is an error, not a guess', async (t) => {
 t.test('landfall login tries the token out before it keeps it', async (t) => {
   const home = folderFor(t)
   const { url, caFile, calls } = await scriptedApiFor(t, ({ headers }) =>
-    headers.authorization === `Bearer ${TOKEN}`
+    [`Bearer ${TOKEN}`, `Bearer ${JWT}`].includes(headers.authorization ?? '')
       ? { body: { id: 'abc', scopes: [{ pool: 'web', verbs: ['read', 'write'] }] } }
       : problem(401, 'api_unauthorized'),
   )
@@ -154,6 +165,9 @@ t.test('landfall login tries the token out before it keeps it', async (t) => {
   t.match(who.stdout, new RegExp(`id +abc\\nscopes +web:read,write\\napi +${url}\\nfrom +${file}\\n`))
   t.notMatch(stderr + who.stdout, TOKEN)
   t.ok(calls.every(({ path }) => path === '/v1/whoami'))
+  t.equal((await cli(line, { stdin: `${JWT}\n` })).code, 0)
+  t.equal(calls.at(-1)?.headers.authorization, `Bearer ${JWT}`)
+  t.equal(JSON.parse(readFileSync(file, 'utf8')).token, JWT)
   t.equal((await cli(['logout'])).code, 0)
   t.equal((await cli(['whoami'])).code, 3)
 })

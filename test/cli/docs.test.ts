@@ -56,6 +56,7 @@ t.test('every setting that the command line reads', (t) => {
     'LANDFALL_DATA',
     'LANDFALL_TOKEN',
     'NO_COLOR',
+    'SSH_AUTH_SOCK',
     'XDG_CONFIG_HOME',
   ]
   t.same(names.sort(), wanted)

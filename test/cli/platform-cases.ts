@@ -80,6 +80,19 @@ export const PLATFORM_CASES: readonly CommandCase[] = [
   { line: 'key list', sent: [['GET', '/v1/keys']], stdout: /k1 +ann +ssh-ed25519 +laptop/ },
   { line: 'key show k1', sent: [['GET', '/v1/keys/k1']], stdout: /public key +ssh-ed25519 AAAA/ },
   { line: 'key delete k1', sent: [['DELETE', '/v1/keys/k1']] },
+  {
+    line: 'session list --user ann',
+    sent: [['GET', '/v1/sessions']],
+    stdout:
+      /^ID +USER +EMAIL +METHOD +EXPIRES +AGE\ns1 +https:\/\/id\.example\.test\/ann +ann@example\.org +oidc +2027-01-01T00:00:00Z +\d+d\n$/,
+  },
+  { line: 'session end s1', sent: [['DELETE', '/v1/sessions/s1']], stderr: 'ended s1\n' },
+  {
+    line: 'user end https://id.example.test/ann',
+    sent: [['DELETE', '/v1/users/https%3A%2F%2Fid.example.test%2Fann/sessions']],
+    stderr:
+      'ended every login of https://id.example.test/ann; 2 SSH keys of theirs stay: --keys removes them too\n',
+  },
   { line: 'host list', sent: [['GET', '/v1/hosts']], stdout: /local +yes +4 +8 GiB +0 B +0\.1\.0 +\d+d/ },
   { line: 'host show local', sent: [['GET', '/v1/hosts/local']], stdout: /images +hello/ },
   { line: 'host delete local', sent: [['DELETE', '/v1/hosts/local']] },

@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs'
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http'
 import { createServer } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import type { Test } from 'tap'
 import { loadLocalCa } from '../../acme/local-ca.ts'
@@ -31,6 +32,9 @@ export interface ScriptedAnswer {
 /** Undefined where the script has written the answer itself, or never will. */
 export type Script = (call: Call, response: ServerResponse) => ScriptedAnswer | undefined
 
+/** Asked for each CONNECT, whose `path` is its authority; undefined opens the tunnel, which then says `hello`. */
+export type ConnectScript = (call: Call) => ScriptedAnswer | undefined
+
 export interface ScriptedApi {
   /** `https://admin.localhost:PORT`. */
   readonly url: string
@@ -42,12 +46,13 @@ export interface ScriptedApi {
   readonly connections: () => number
 }
 
+const NAMES = ['admin.localhost', 'web.localhost', 'brave-fox.localhost', 'web.other.localhost']
 export const TOKEN = 'lf_abcdefghijkl_secret'
 
-export async function scriptedApiFor(t: Test, script: Script): Promise<ScriptedApi> {
+export async function scriptedApiFor(t: Test, script: Script, connect?: ConnectScript): Promise<ScriptedApi> {
   const folder = folderFor(t)
   const ca = await loadLocalCa(folder)
-  const { certPem, keyPem } = await ca.issue(['admin.localhost', 'web.localhost', 'brave-fox.localhost'])
+  const { certPem, keyPem } = await ca.issue(NAMES)
   const calls: Call[] = []
   const sockets = new Set<Socket>()
   let connections = 0
@@ -69,6 +74,7 @@ export async function scriptedApiFor(t: Test, script: Script): Promise<ScriptedA
   const server = createServer({ cert: certPem, key: keyPem }, (request, response) => {
     answer(request, response).catch((error: Error) => response.destroy(error))
   })
+  if (connect) server.on('connect', (request, socket) => answerConnect(request, socket, { calls, connect }))
   server.on('connection', (socket) => {
     connections += 1
     sockets.add(socket)
@@ -84,6 +90,20 @@ export async function scriptedApiFor(t: Test, script: Script): Promise<ScriptedA
   const url = `https://admin.localhost:${port}`
   const pem = readFileSync(ca.certFile, 'utf8')
   return { url, port, caFile: ca.certFile, ca: pem, calls, connections: () => connections }
+}
+
+function answerConnect(
+  { headers, url = '' }: IncomingMessage,
+  socket: Duplex,
+  { calls, connect }: { readonly calls: Call[]; readonly connect: ConnectScript },
+): void {
+  const host = (headers.host ?? '').replace(/:\d+$/, '')
+  const call = { method: 'CONNECT', path: url, query: {}, headers, body: undefined, host }
+  calls.push(call)
+  socket.on('error', () => {})
+  const { status = 200, body } = connect(call) ?? {}
+  const text = body === undefined ? '' : JSON.stringify(body)
+  socket.end(`HTTP/1.1 ${status} x\r\n\r\n${status === 200 ? 'hello' : text}`)
 }
 
 function send(response: ServerResponse, { status = 200, headers = {}, body }: ScriptedAnswer): void {

@@ -46,6 +46,39 @@ const GRANT = {
   ports: [80, 81],
   expiresAt: '2027-01-01T00:00:00Z',
 }
+const VM_TOKEN = {
+  id: 't1',
+  vm: 'web',
+  label: 'ci',
+  hostname: 'web.example.test',
+  methods: ['GET', 'HEAD'],
+  pathPrefix: '/api',
+  ctx: 'job 7',
+  expiresAt: '2027-01-01T00:00:00Z',
+  createdAt: '2026-01-31T12:00:00Z',
+  createdBy: 'abc',
+}
+const LINK = {
+  id: 'l1',
+  vm: 'web',
+  label: 'for Ann',
+  hostname: 'web.example.test',
+  ports: [3_000],
+  needsLogin: false,
+  isSingleUse: true,
+  uses: 0,
+  expiresAt: '2027-01-01T00:00:00Z',
+  createdAt: '2026-01-31T12:00:00Z',
+  createdBy: 'abc',
+}
+const SESSION = {
+  id: 's1',
+  user: 'https://id.example.test/ann',
+  email: 'ann@example.org',
+  method: 'oidc',
+  createdAt: '2026-01-31T12:00:00Z',
+  expiresAt: '2027-01-01T00:00:00Z',
+}
 const DOMAIN = {
   hostname: 'www.example.org',
   vm: 'web',
@@ -94,11 +127,27 @@ export const ITEMS: Readonly<Record<string, object>> = {
   '/v1/vms/web/ports': {
     ports: [
       { port: 80, visibility: 'public', isDefault: true, isOpen: true, url: 'https://web.example.test/' },
-      { port: 81, visibility: 'private', isDefault: false, isOpen: false },
+      { port: 81, visibility: 'private', authorization: 'app', isDefault: false, isOpen: false },
     ],
   },
   '/v1/vms/web/ports/3000': { port: 3000, visibility: 'public', url: 'https://3000--web.example.test/' },
-  '/v1/vms/web/grants': { grants: [GRANT, { ...GRANT, id: 'g2', ports: undefined }] },
+  '/v1/vms/web/grants': {
+    grants: [
+      GRANT,
+      { ...GRANT, id: 'g2', ports: undefined, label: 'the auditor' },
+      { ...GRANT, id: 'g3', to: { kind: 'user', value: 'bob' }, via: 'l1' },
+      { ...GRANT, id: 't1', to: { kind: 'token', value: 't1' }, token: { hostname: 'x' }, label: 'ci' },
+      { ...GRANT, id: 'l1', to: { kind: 'link', value: 'l1' }, link: { uses: 0 }, label: 'for Ann' },
+      { ...GRANT, id: 'l2', to: { kind: 'link', value: 'l2' }, link: { closedAt: '2026-02-01T00:00:00Z' } },
+    ],
+  },
+  '/v1/vms/web/tokens': { tokens: [VM_TOKEN, { ...VM_TOKEN, id: 't2', methods: undefined, ports: [80] }] },
+  '/v1/vms/web/tokens/t1': VM_TOKEN,
+  '/v1/vms/web/links': {
+    links: [LINK, { ...LINK, id: 'l2', needsLogin: true, isSingleUse: false, uses: 3 }],
+  },
+  '/v1/vms/web/links/l1': LINK,
+  '/v1/sessions': { sessions: [SESSION] },
   '/v1/vms/web/grants/g1': GRANT,
   '/v1/vms/web/snapshots': {
     snapshots: [SNAPSHOT, { ...SNAPSHOT, id: 'f00', kind: 'kept', state: 'wanted', bytes: undefined }],
@@ -166,10 +215,16 @@ export const ITEMS: Readonly<Record<string, object>> = {
 
 /** Answers reads with what there is, and writes with what they would make of it. */
 export const script: Script = ({ method, path, body }) => {
+  if (method === 'DELETE' && path.includes('/v1/users/'))
+    return { status: 200, body: { user: 'ann', sessions: 1, keys: 2, deletedKeys: 0 } }
   if (method === 'DELETE') return { status: 204 }
   if (method === 'POST' && path === '/v1/tokens')
     return { status: 201, body: { ...TOKEN, token: 'lf_the_token' } }
   if (method === 'POST' && path === '/v1/vms/web/grants') return { status: 201, body: GRANT }
+  if (method === 'POST' && path === '/v1/vms/web/tokens')
+    return { status: 201, body: { ...VM_TOKEN, token: 'eyJh.eyJh.c2ln' } }
+  if (method === 'POST' && path === '/v1/vms/web/links')
+    return { status: 201, body: { ...LINK, url: 'https://web.example.test/.landfall/share?link=eyJh' } }
   if (method === 'POST' && path === '/v1/vms/web/snapshots') return { status: 201, body: SNAPSHOT }
   if (method === 'POST' && path === '/v1/keys') return { status: 201, body: { id: 'k1' } }
   const item = ITEMS[path]

@@ -114,7 +114,8 @@ export const VM_CASES: readonly CommandCase[] = [
   {
     line: 'port list web',
     sent: [['GET', '/v1/vms/web/ports']],
-    stdout: /^PORT +VISIBILITY +DEFAULT +OPEN +URL\n80 +public +yes +yes +https.*\n81 +private +no\n$/,
+    stdout:
+      /^PORT +VISIBILITY +DEFAULT +AUTHORIZATION +OPEN +URL\n80 +public +yes +edge +yes +https.*\n81 +private +app +no\n$/,
   },
   {
     line: 'port set web 3000 --public --default',
@@ -127,6 +128,16 @@ export const VM_CASES: readonly CommandCase[] = [
     sent: [['PUT', '/v1/vms/web/ports/3000', { visibility: 'private' }]],
   },
   {
+    line: 'port set web 3000 --private --authorization app',
+    sent: [['PUT', '/v1/vms/web/ports/3000', { visibility: 'private', authorization: 'app' }]],
+    stderr: 'port 3000 of web is private, and its app reads Authorization itself\n',
+  },
+  {
+    line: 'port set web 3000 --private --authorization edge',
+    sent: [['PUT', '/v1/vms/web/ports/3000', { visibility: 'private' }]],
+    stderr: 'port 3000 of web is private\n',
+  },
+  {
     line: 'port delete web 3000',
     sent: [['DELETE', '/v1/vms/web/ports/3000']],
     stderr: 'deleted web:3000\n',
@@ -134,7 +145,17 @@ export const VM_CASES: readonly CommandCase[] = [
   {
     line: 'grant list web',
     sent: [['GET', '/v1/vms/web/grants']],
-    stdout: /g1 +email:ann@example\.org +viewer +80,81 +2027-01-01T00:00:00Z\ng2 .* default /,
+    stdout: new RegExp(
+      [
+        '^ID +WHOM +ROLE +PORTS +KIND +EXPIRES +LABEL',
+        'g1 +email:ann@example\\.org +viewer +80,81 +grant +2027-01-01T00:00:00Z',
+        'g2 .* default +grant .* the auditor',
+        'g3 +user:bob .* by link l1 .*',
+        't1 +token:t1 .* vm-token .* ci',
+        'l1 +link:l1 .* link .* for Ann',
+        'l2 .* closed link .*\n$',
+      ].join('\n'),
+    ),
   },
   {
     line: 'grant add web ann@example.org --port 80 --port 81 --expires 2027-01-01',
@@ -161,6 +182,12 @@ export const VM_CASES: readonly CommandCase[] = [
     line: 'grant add web vm:db --port 5432',
     sent: [
       ['POST', '/v1/vms/web/grants', { to: { kind: 'vm', value: 'db' }, role: 'viewer', ports: [5_432] }],
+    ],
+  },
+  {
+    line: 'grant add web user:u1 --label ops',
+    sent: [
+      ['POST', '/v1/vms/web/grants', { to: { kind: 'user', value: 'u1' }, role: 'viewer', label: 'ops' }],
     ],
   },
   { line: 'grant delete web g1', sent: [['DELETE', '/v1/vms/web/grants/g1']] },
