@@ -160,7 +160,7 @@ function checkProblem(t: Test, answer: RawAnswer, { code, status }: Case): void 
   t.type(problem.retryable, 'boolean')
   t.equal(answer.headers['content-type'], 'application/problem+json')
   t.equal(answer.headers['cache-control'], 'no-store')
-  t.equal(Number(answer.headers['content-length']), Buffer.byteLength(answer.body))
+  t.equal(Number(answer.headers['content-length']), answer.body.length)
   t.notMatch(
     answer.text,
     /127\.0\.0\.1|\.ts\b|\/(work|home|usr|tmp)\/|node:|Error:| {4}at /,

@@ -234,7 +234,7 @@ t.test('a private port is closed to CONNECT, and so is one that became private',
   const host = await fakeHostFor(t, edge, { vm: 'amber', ports: { 22: ssh.port }, visibility: 'private' })
   await host.report('running')
   const answer = await exchange(await edge.dial(VM), `CONNECT ${VM}:22 HTTP/1.1\r\nHost: ${VM}:22\r\n\r\n`)
-  t.match(answer, { status: 401, body: /landfall port set/ })
+  t.match(answer, { status: 401, body: /\.landfall\/login/ })
   t.match(await h2Exchange(await edge.h2(VM), { ':method': 'CONNECT', ':authority': `${VM}:22` }), {
     status: 401,
   })

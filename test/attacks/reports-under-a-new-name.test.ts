@@ -20,7 +20,7 @@ const OLD_PORTS = { 8000: { host: '127.0.0.1', port: 40_666 } }
 t.test('the table takes no report of an earlier VM of the name', async (t) => {
   const store = await startMemoryStore()
   t.teardown(() => store[Symbol.asyncDispose]())
-  await seedPlatform(store, { domain: 'localhost', host: 'a' })
+  await seedPlatform(store, { domain: 'localhost', host: 'a', owner: 'ada@example.test' })
   const createdAt = String((await store.get('vm/hello'))?.value.createdAt)
   const report = { name: 'hello', host: 'a', state: 'running', ports: OLD_PORTS } as const
   await putHostReport(store, { ...report, createdAt: OLD })
