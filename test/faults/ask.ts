@@ -22,6 +22,10 @@ export interface Question {
 export interface Answer {
   readonly status: number
   readonly body: string
+  /** All cookies that it sets; empty without any. */
+  readonly setCookie: string
+  /** Empty when it leads nowhere. */
+  readonly location: string
 }
 
 /** @throws Error when there is no whole answer */
@@ -56,5 +60,7 @@ async function answerOf(outgoing: ReturnType<typeof request>, body?: string): Pr
   const response = await new Promise<IncomingMessage>((resolve, reject) => {
     outgoing.once('response', resolve).once('error', reject).end(body)
   })
-  return { status: response.statusCode ?? 0, body: await text(response) }
+  const setCookie = (response.headers['set-cookie'] ?? []).join('\n')
+  const { location = '' } = response.headers
+  return { status: response.statusCode ?? 0, body: await text(response), setCookie, location }
 }

@@ -25,6 +25,8 @@ export interface Fleet {
   /** Those that the load asks for, under names that begin with "known". */
   readonly rows: readonly NumberedRow[]
   readonly edges: readonly EdgeProcess[]
+  /** What the edges seal with. */
+  readonly secretKeyFile: string
   /** One more edge, or with `dataFolder` one again. */
   readonly startEdge: (name: string, options?: { readonly dataFolder?: string }) => Promise<EdgeProcess>
 }
@@ -55,7 +57,7 @@ export async function fleetFor(t: Test, options: FleetOptions): Promise<Fleet> {
   const names = Array.from({ length: edgeCount }, (_, index) => `edge-${index + 1}`)
   const edges = await Promise.all(names.map((name) => startEdge(name)))
   await untilTablesFollow(edges, store)
-  return { store, originPort, rows, edges, startEdge }
+  return { store, originPort, rows, edges, secretKeyFile, startEdge }
 }
 
 /** A client of the store in this process, as an edge has one. */

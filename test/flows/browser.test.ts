@@ -60,26 +60,29 @@ t.test('a WebSocket of Chromium goes over the HTTP/2 session (RFC 8441)', async 
   t.match(tunnels[0], { status: 200, request: { proto: 'HTTP/2.0' } })
 })
 
-t.test('Chromium shows a page that says what to do for a private and for a broken route', async (t) => {
-  const folder = folderFor(t)
-  const landfall = await landfallFor(t)
-  const put = (hostname: string, visibility: string) =>
-    landfall.admin('PUT', `/v1/routes/${hostname}`, { upstream: '127.0.0.1:9', visibility })
-  t.equal((await put('private.localhost', 'private')).status, 201)
-  t.equal((await put('broken.localhost', 'public')).status, 201)
-  const browser = await browserFor(t, landfall)
-  const page = await browser.newPage({ viewport: { width: 1_000, height: 700 } })
-  for (const [hostname, status, code] of [
-    ['private.localhost', 401, 'auth_required'],
-    ['broken.localhost', 502, 'connect_refused'],
-  ] as const) {
-    const response = await page.goto(`https://${hostname}:${landfall.httpsPort}/`)
-    t.equal(response?.status(), status)
-    t.match(await page.textContent('body'), code)
-    t.match(await page.textContent('body'), response?.headers()['x-request-id'] ?? 'a request id')
-    await page.screenshot({ path: join(folder, `${code}.png`) })
-  }
-})
+t.test(
+  'Chromium shows the login for a private route, and a page that says what to do for a broken one',
+  async (t) => {
+    const folder = folderFor(t)
+    const landfall = await landfallFor(t)
+    const put = (hostname: string, visibility: string) =>
+      landfall.admin('PUT', `/v1/routes/${hostname}`, { upstream: '127.0.0.1:9', visibility })
+    t.equal((await put('private.localhost', 'private')).status, 201)
+    t.equal((await put('broken.localhost', 'public')).status, 201)
+    const browser = await browserFor(t, landfall)
+    const page = await browser.newPage({ viewport: { width: 1_000, height: 700 } })
+    await page.goto(`https://private.localhost:${landfall.httpsPort}/`)
+    t.equal(new URL(page.url()).hostname, 'auth.localhost')
+    await page.getByRole('button', { name: 'ada@example.test' }).waitFor()
+    for (const [hostname, status, code] of [['broken.localhost', 502, 'connect_refused']] as const) {
+      const response = await page.goto(`https://${hostname}:${landfall.httpsPort}/`)
+      t.equal(response?.status(), status)
+      t.match(await page.textContent('body'), code)
+      t.match(await page.textContent('body'), response?.headers()['x-request-id'] ?? 'a request id')
+      await page.screenshot({ path: join(folder, `${code}.png`) })
+    }
+  },
+)
 
 async function protocolOf(page: Page): Promise<unknown> {
   return page.evaluate(`performance.getEntriesByType('navigation')[0].nextHopProtocol`)

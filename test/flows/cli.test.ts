@@ -89,7 +89,7 @@ t.test('every noun reads from the real API', async (t) => {
     ['pool list', /^default +\d/m],
     ['pool show default', /^host +local$/m],
     ['vm list --pool default', /^hello +running/m],
-    ['port list hello', /^8000 +public +yes +yes +https/m],
+    ['port list hello', /^8000 +public +yes +edge +yes +https/m],
     ['route list --vm hello', /^hello\.localhost +hello:8000 +public +running/m],
     ['route show hello.localhost', /^target +hello:8000$/m],
     ['usage default --from 1d', /^total /m],

@@ -50,7 +50,7 @@ t.test('no kind of request reaches the VM of a private route', async (t) => {
 })
 
 t.test(
-  'a refused program gets a problem, a browser a page, both with the next step and the request id',
+  'a refused program gets a problem, a browser the login, its form a page, all with the request id',
   async (t) => {
     const edge = await edgeFor(t)
     await putRoute(edge, { upstream: '127.0.0.1:9', visibility: 'private' }, 201)
@@ -61,11 +61,16 @@ t.test(
       'proxy-status': /details="auth_required"/,
       'x-request-id': /^[0-9a-f]{32}$/,
     })
-    t.match(JSON.parse(problem.body), { status: 401, code: 'auth_required', next: /landfall port set/ })
+    t.match(JSON.parse(problem.body), { status: 401, code: 'auth_required', next: /\.landfall\/login/ })
     t.match(problem.body, problem.headers['x-request-id'] ?? 'an id')
     const page = await h2Call(session, { ':path': '/', accept: 'text/html,*/*;q=0.8' }).closed
-    t.match(page, { status: 401, headers: { 'content-type': /text\/html/ } })
-    t.match(page.body, page.headers['x-request-id'] ?? 'an id')
+    t.match(page, {
+      status: 303,
+      headers: { location: '/.landfall/login?to=%2F', 'x-request-id': /^[0-9a-f]{32}$/ },
+    })
+    const form = await h2Call(session, { ':method': 'POST', ':path': '/', accept: 'text/html' }).closed
+    t.match(form, { status: 401, headers: { 'content-type': /text\/html/ } })
+    t.match(form.body, form.headers['x-request-id'] ?? 'an id')
   },
 )
 

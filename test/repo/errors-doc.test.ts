@@ -3,6 +3,7 @@
 import t from 'tap'
 import { FAULTS as ACME } from '../../acme/errors.ts'
 import { FAULTS as AUTH } from '../../auth/errors.ts'
+import { FAULTS as LOGIN } from '../../auth/login/errors.ts'
 import type { Fault } from '../../lib/errors.ts'
 import { ERRORS_PATH } from '../../lib/problem.ts'
 import { FAULTS as RELAY } from '../../proxy/errors.ts'
@@ -16,7 +17,7 @@ type Faults = Readonly<Record<string, Fault>>
 
 /** The relay says http_request_denied where a fault names no type of its own. */
 const ANSWERED_BY_RELAY: Faults = withProxyStatus({ ...RELAY, ...AUTH })
-const ALL: Faults = { ...ANSWERED_BY_RELAY, ...ROUTING, ...ACME, ...SIDECAR }
+const ALL: Faults = { ...ANSWERED_BY_RELAY, ...LOGIN, ...ROUTING, ...ACME, ...SIDECAR }
 const MIN_WORDS = 8
 
 function withProxyStatus(faults: Faults): Faults {
@@ -111,7 +112,7 @@ t.test('the page that every problem leads to explains each code', async (t) => {
   const edge = await edgeFor(t)
   const request = `GET ${ERRORS_PATH} HTTP/1.1\r\nHost: app.localhost\r\n\r\n`
   const { body } = await exchange(await edge.dialPlain(), request, isWhole)
-  const answered = Object.keys({ ...ANSWERED_BY_RELAY, ...ROUTING })
+  const answered = Object.keys({ ...ANSWERED_BY_RELAY, ...LOGIN, ...ROUTING })
   t.same(
     answered.filter((code) => !body.includes(`id="${code}"`)),
     [],

@@ -2,6 +2,8 @@
 
 import t from 'tap'
 import type { TObject } from 'typebox'
+import { GRANT } from '../../routing/records/grants.ts'
+import { LOGIN_CODE, MAIL_LOGIN, REVOCATION, SESSION, SIGNING_KEY } from '../../routing/records/logins.ts'
 import * as RECORDS from '../../routing/records/records.ts'
 import { CALL, GRAVE, SNAPSHOT } from '../../routing/records/vm-affairs.ts'
 import { type Finding, readProject } from './sources.ts'
@@ -13,10 +15,15 @@ const SCHEMAS: Readonly<Record<string, readonly TObject[]>> = {
   binding: [RECORDS.BINDING],
   route: [RECORDS.ROUTE],
   domain: [RECORDS.DOMAIN],
-  grant: [RECORDS.GRANT],
+  grant: [GRANT],
   snapshot: [SNAPSHOT],
   grave: [GRAVE],
   call: [CALL],
+  session: [SESSION],
+  'login-code': [LOGIN_CODE],
+  'mail-login': [MAIL_LOGIN],
+  revocation: [REVOCATION],
+  'signing-key': [SIGNING_KEY],
   token: [RECORDS.TOKEN],
   key: [RECORDS.KEY],
   // One table for both: the host's further fields are marked in words.
@@ -31,7 +38,7 @@ function fieldsOf(markdown: string): ReadonlyMap<string, ReadonlyMap<string, boo
   return new Map(
     sections.map((section) => {
       const [title = ''] = section.split('\n')
-      const kind = /^`([a-z]+)\//.exec(title)?.[1] ?? title
+      const kind = /^`([a-z-]+)\//.exec(title)?.[1] ?? title
       const cells = section.split(/^## /m)[0]?.match(/^\| `[^|]*\|/gm) ?? []
       const names = cells.flatMap((cell) => [...cell.matchAll(/`([a-zA-Z]+)`(\*)?/g)])
       return [kind, new Map(names.map(([, name = '', star]) => [name, star === '*']))]
