@@ -97,7 +97,8 @@ function toReport(
   return { rows, table: toTable(rows, measured), chart: toChart(rows, subtitle), versions }
 }
 
-function versionsOf({ programs }: BenchContext): Report['versions'] {
+/** Of everything that takes part in a benchmark of proxies. */
+export function versionsOf({ programs }: Pick<BenchContext, 'programs'>): Report['versions'] {
   const packageJson = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'))
   const { nginx, haproxy, wrk, h2load } = programs
   return {

@@ -4,6 +4,7 @@ import { mkdtempDisposable } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { authBenchmark } from './auth.ts'
 import { BenchError, type Benchmark, type BenchSettings } from './frame/benchmark.ts'
 import { leaveProxyCore } from './frame/cores.ts'
 import { readMachine } from './frame/machine.ts'
@@ -14,7 +15,7 @@ import { hostBenchmark } from './host.ts'
 import { relayBenchmark } from './relay.ts'
 import { tableBenchmark } from './table.ts'
 
-const BENCHMARKS: readonly Benchmark[] = [relayBenchmark, tableBenchmark, hostBenchmark]
+const BENCHMARKS: readonly Benchmark[] = [relayBenchmark, authBenchmark, tableBenchmark, hostBenchmark]
 
 const USAGE = `usage: npm run bench -- NAME [--rounds 5] [--seconds 3] [--warm 60000] [--routes 1000000]
                             [--out bench/results]

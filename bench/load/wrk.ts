@@ -6,15 +6,18 @@ import type { Program } from '../frame/programs.ts'
 import { type Load, type LoadSettings, runGenerator, type Target, toUrl } from './load.ts'
 
 const SCRIPT = fileURLToPath(new URL('wrk.lua', import.meta.url))
+const TOKENS_SCRIPT = fileURLToPath(new URL('wrk-tokens.lua', import.meta.url))
 const CONNECTIONS = 32
 
-/** @throws BenchError when one request failed */
+/** With a `tokensFile` each request brings one of its lines as bearer token. @throws BenchError when one request failed */
 export async function runWrk(
   { path }: Program,
   target: Target,
-  { seconds, signal }: LoadSettings,
+  { seconds, signal, tokensFile }: LoadSettings & { readonly tokensFile?: string },
 ): Promise<Load> {
-  const args = ['-t1', `-c${CONNECTIONS}`, `-d${seconds}s`, '-s', SCRIPT, toUrl(target)]
+  const script =
+    tokensFile === undefined ? [SCRIPT, toUrl(target)] : [TOKENS_SCRIPT, toUrl(target), '--', tokensFile]
+  const args = ['-t1', `-c${CONNECTIONS}`, `-d${seconds}s`, '-s', ...script]
   return parseWrk(await runGenerator([path, ...args], signal))
 }
 

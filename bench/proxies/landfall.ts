@@ -9,7 +9,7 @@ import { sendRequest } from '../frame/request.ts'
 import type { ProxySetup, ProxySpec } from './proxy.ts'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
-const DOMAIN = 'localhost'
+export const DOMAIN = 'localhost'
 
 export function landfallProxy(setup: ProxySetup): ProxySpec {
   return {
@@ -40,6 +40,8 @@ function settingsOf({ ports, caFolder }: ProxySetup): NodeJS.ProcessEnv {
   return {
     LANDFALL_DATA: caFolder,
     LANDFALL_DOMAIN: DOMAIN,
+    // A guest is built at the first start, and takes part in nothing here.
+    LANDFALL_VMM: 'process',
     LANDFALL_HTTP_MODE: 'relay',
     LANDFALL_HTTP_PORT: String(ports.plain),
     LANDFALL_HTTPS_PORT: String(ports.tls),
@@ -49,18 +51,21 @@ function settingsOf({ ports, caFolder }: ProxySetup): NodeJS.ProcessEnv {
 }
 
 /** Over the admin API, so that the table learns of it by its feed. */
-async function putRoute({ ports, hostname, caFolder, caPem, backendPort, signal }: ProxySetup) {
+function putRoute(setup: ProxySetup): Promise<void> {
+  const body = { upstream: `127.0.0.1:${setup.backendPort}`, visibility: 'public' }
+  return callApi(setup, { method: 'PUT', path: `/v1/routes/${setup.hostname}`, body })
+}
+
+/** By the token that the process has made. @throws BenchError unless it answers 2xx */
+export async function callApi(
+  { ports, caFolder, caPem, signal }: ProxySetup,
+  { method, path, body }: { readonly method: string; readonly path: string; readonly body: object },
+): Promise<void> {
   const token = await readFile(join(caFolder, 'admin.token'), 'utf8')
-  const { status, body } = await sendRequest({
-    protocol: 'TLS h1',
-    port: ports.tls,
-    hostname: `admin.${DOMAIN}`,
-    caPem,
-    signal,
-    method: 'PUT',
-    path: `/v1/routes/${hostname}`,
-    headers: { authorization: `Bearer ${token.trim()}`, 'content-type': 'application/json' },
-    body: JSON.stringify({ upstream: `127.0.0.1:${backendPort}`, visibility: 'public' }),
+  const headers = { authorization: `Bearer ${token.trim()}`, 'content-type': 'application/json' }
+  const { status, body: answer } = await sendRequest({
+    ...{ protocol: 'TLS h1', port: ports.tls, hostname: `admin.${DOMAIN}`, caPem, signal },
+    ...{ method, path, headers, body: JSON.stringify(body) },
   })
-  if (status !== 201) throw new BenchError(`Landfall refused the route: ${status} ${body}`)
+  if (status >= 300) throw new BenchError(`Landfall refused ${method} ${path}: ${status} ${answer}`)
 }

@@ -54,7 +54,7 @@ export async function startLineup(
 }
 
 /** By the CA that Landfall will find in its data folder, so that all certificates are of one kind: P-256. */
-async function makeCertificate(folder: string) {
+export async function makeCertificate(folder: string) {
   const caFolder = join(folder, 'ca')
   await mkdir(caFolder, { recursive: true })
   const ca = await loadLocalCa(caFolder)

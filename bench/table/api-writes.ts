@@ -22,13 +22,21 @@ export async function measureWrites(
 ): Promise<number[]> {
   const noDns = () => Promise.reject(new Error('there is no DNS here'))
   await using api = await startAdminApi(
-    { ...deps, dns: { resolveTxt: noDns, resolveCname: noDns }, sealer: createSealer(randomBytes(32)) },
+    {
+      ...deps,
+      dns: { resolveTxt: noDns, resolveCname: noDns },
+      sealer: createSealer(randomBytes(32)),
+      signer: { sign: () => Promise.reject(new Error('nothing is signed here')) },
+      findUser: async () => undefined,
+      poolsOf: () => [],
+    },
     {
       domain: 'landfall.example',
       token: TOKEN,
       isFleet: false,
       ratePerSecond: 1_000_000,
       urlOf: (hostname) => `https://${hostname}/`,
+      tokenDays: 365,
     },
   )
   const agent = new PipeAgent(() => api.connect())
