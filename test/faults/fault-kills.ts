@@ -1,10 +1,10 @@
-/** How often a test kills something, and when: twice in `npm test`, ten in the long form, LANDFALL_FAULT_KILLS when it is set. */
+/** How often a test kills something, and when: once in `npm test`, ten in the long form, LANDFALL_FAULT_KILLS when it is set. */
 
 import { randomInt } from 'node:crypto'
 import { setTimeout as pace } from 'node:timers/promises'
 import type { Test } from 'tap'
 
-const SHORT = 2
+const SHORT = 1
 const LONG = 10
 /** For what comes before and after: an image, a fleet, guests that boot beside other tests. */
 const AROUND_MS = 120_000

@@ -8,7 +8,7 @@ import { folderFor } from '../../helpers/folder.ts'
 import { apply, type Content, type DiskOperation, type DiskStates, randomOf, SLOTS } from './disk-model.ts'
 import { cannotServe, DiskFolder, endDaemons, POOL, TEMPLATE_BYTE, uniform, vmOf } from './disk-scene.ts'
 
-const KILLS = 36
+const KILLS = process.env.LANDFALL_SLOW === '1' ? 36 : 16
 // About 30 s on two cores.
 t.setTimeout(110_000)
 const OPERATOR = new URL('./disk-operator.ts', import.meta.url).pathname
