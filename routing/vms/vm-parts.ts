@@ -32,6 +32,7 @@ export interface VmParts {
 export const JOIN_PREFIX = 'join/'
 /** What a VM's own name leads to before anybody says otherwise. */
 const WEB_PORT = 80
+export const SSH_PORT = 22
 
 /** Reads the VM's documents; a change of any of them after this read changes `join` as well. */
 export async function readVmParts(store: Pick<Store, 'get' | 'list'>, name: string): Promise<VmParts> {
@@ -99,7 +100,7 @@ export function joinRow(
   const upstream = state === 'running' ? ports[String(port)] : undefined
   const { visibility = 'private', authorization } = vm.record.ports[String(port)] ?? {}
   const counting = grants
-    .filter(({ record }) => record.to.kind !== 'vm' && (record.ports ?? [defaultPort]).includes(port))
+    .filter(({ record }) => record.to.kind !== 'vm' && countsFor(record, port, defaultPort))
     .map(toRowGrant)
     .sort((one, other) => (one.id < other.id ? -1 : 1))
   return ROUTES.parse({
@@ -114,6 +115,11 @@ export function joinRow(
     ...(counting.length > 0 && { grants: counting }),
     ...(authorization && { authorization }),
   })
+}
+
+/** `root` is SSH as well, whatever the ports are. */
+function countsFor({ ports, role }: GrantRecord, port: number, defaultPort: number): boolean {
+  return (ports ?? [defaultPort]).includes(port) || (role === 'root' && port === SSH_PORT)
 }
 
 /** One that is asleep and is to be stopped is not woken any more. */

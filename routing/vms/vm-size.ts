@@ -2,7 +2,7 @@
 
 import { RecordInvalid } from '../errors.ts'
 import type { GrantRecord } from '../records/grants.ts'
-import type { VmParts } from './vm-parts.ts'
+import { SSH_PORT, type VmParts } from './vm-parts.ts'
 
 /** Of one row, and so of one entry of the feed, and of what each edge parses for one host name. */
 export const MAX_ROW_BYTES = 16_384
@@ -66,7 +66,9 @@ function sizeOf({ grants, bindings }: Sized): Size {
     const bytes = bytesOf(record)
     ofAll += bytes
     if (record.ports === undefined) ofDefault += bytes
-    for (const port of record.ports ?? []) ofPort.set(port, (ofPort.get(port) ?? 0) + bytes)
+    // Any may become `root`, which counts for SSH too.
+    const ports = record.ports === undefined ? [] : new Set([...record.ports, SSH_PORT])
+    for (const port of ports) ofPort.set(port, (ofPort.get(port) ?? 0) + bytes)
   }
   const rows = bindings.map(({ record: { port } }) =>
     port === undefined ? ofAll : ofDefault + (ofPort.get(port) ?? 0),

@@ -89,7 +89,7 @@ t.test(
     t.match(await run('tunnel amber', env), { code: 3, stdout: '', stderr: /auth_role|auth_forbidden/ })
     const [viewer = ''] = (await made('grant list amber')).split('\n')[1]?.split(' ') ?? []
     await made(`grant delete amber ${viewer}`)
-    await made('grant add amber bob@example.test --role root --port 22')
+    await made('grant add amber bob@example.test --role root')
     await until(async () => (await run('tunnel amber', env)).stdout === 'hello', 'the grant is known')
     t.match(await run('vm delete amber', env), { code: 4, stdout: '' }, 'reading is all')
   },

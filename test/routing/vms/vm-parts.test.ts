@@ -59,7 +59,12 @@ t.test('a row has the address, visibility and grants of its own port', (t) => {
     },
   )
   const closed = joinRow({ ...BARE, port: 22 }, parts)
-  t.match(closed, { state: 'running', port: 22, upstream: undefined, grants: undefined })
+  t.match(closed, { state: 'running', port: 22, upstream: undefined })
+  t.strictSame(
+    closed?.grants?.map(({ id }) => id),
+    ['of-8000'],
+    'root is SSH too, whatever its ports are',
+  )
   t.end()
 })
 
