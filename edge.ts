@@ -9,6 +9,7 @@ import { FAULTS as AUTH_FAULTS } from './auth/errors.ts'
 import { FAULTS as LOGIN_FAULTS } from './auth/login/errors.ts'
 import type { Config } from './config.ts'
 import type { Log } from './lib/log.ts'
+import { isLoopback } from './lib/loopback.ts'
 import type { Connectable } from './lib/piped-server.ts'
 import { createSealer, deriveSealKeys, type Sealer } from './lib/seal.ts'
 import { VERSION } from './lib/version.ts'
@@ -139,10 +140,6 @@ function startAuthentication(config: Config, parts: CommonParts) {
 function isDevelopment({ store, listen, domain }: Config): boolean {
   const isPublished = listen.trustedProxies.length > 0 || listen.publicPort !== 0
   return !store.isFleet && isLoopback(listen.host) && !isPublished && LOCAL_DOMAIN.test(domain)
-}
-
-function isLoopback(address: string): boolean {
-  return address === '::1' || address.startsWith('127.')
 }
 
 async function startApi(config: Config, parts: CommonParts & { readonly auth: Auth }) {

@@ -1,7 +1,7 @@
 /** What the gate lets in: who it is for, which row was asked, and what the VM is told. */
 
 import { findSubject } from '../identity.ts'
-import type { Verified } from '../tokens/token-identity.ts'
+import { hasControl, type Verified } from '../tokens/token-identity.ts'
 import type { Role } from './authorize.ts'
 import type { Credential } from './credentials.ts'
 
@@ -93,9 +93,6 @@ export class IdentityPassage {
   }
 }
 
-// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it looks for
-const CONTROL = /[\0-\x1f\x7f]/
-
 /** Header lines for the VM. */
 export function linesOf({ user, email, ctx }: Verified, assertion: string): string {
   const lines =
@@ -109,6 +106,6 @@ export function linesOf({ user, email, ctx }: Verified, assertion: string): stri
 
 /** Heads are written as latin1, so UTF-8 goes out as its bytes. A value that could end its line is left out. */
 function lineOf(name: string, value: string | undefined): string {
-  if (value === undefined || CONTROL.test(value)) return ''
+  if (value === undefined || hasControl(value)) return ''
   return `${name}: ${Buffer.from(value).toString('latin1')}\r\n`
 }

@@ -1,7 +1,5 @@
 /** Cookies of one host alone (RFC 6265bis section 4.1.3.2): no parent domain can set them, and none is sent them. */
 
-/** What a VM host knows its visitor by. */
-export const VM_COOKIE = '__Host-landfall'
 /** Logins that are under way at a VM host: this, a dash and the beginning of the login's challenge. */
 export const FLOW_COOKIE = '__Host-landfall-flow'
 /** What the login host knows its visitor by. */

@@ -1,6 +1,7 @@
 /** The code that takes a login from the login host to one VM host: short-lived, for one use and for one browser. */
 
-import { createHash, randomBytes } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
+import { digestOf } from '../../lib/digest.ts'
 import type { LoginContext } from './context.ts'
 import type { LoginCode, Session } from './login-store.ts'
 import { isLive } from './sessions.ts'
@@ -39,8 +40,4 @@ export async function takeLiveCode(
     return undefined
   }
   return (await isLive(taken.session, context)) ? taken : undefined
-}
-
-function digestOf(code: string): string {
-  return createHash('sha256').update(code).digest('base64url')
 }

@@ -1,8 +1,8 @@
 /** Session cookies that were verified before: whoever has one is not kept out by forgeries that come from their network. */
 
+import { digestOf } from '../../lib/digest.ts'
 import type { Access } from '../access.ts'
 import type { Claims } from '../signing/signing.ts'
-import { digestOf } from '../tokens/seen-credentials.ts'
 import { readShape } from '../tokens/token-shape.ts'
 import { TwoGenerations } from '../tokens/two-generations.ts'
 

@@ -2,14 +2,14 @@
 
 import type { FastifyRequest } from 'fastify'
 import { AuthError } from '../errors.ts'
-import { type Credential, type CredentialRequest, findCredential } from '../gate/credentials.ts'
+import { COOKIE_NAME, type Credential, type CredentialRequest, findCredential } from '../gate/credentials.ts'
 import { checkPlace, checkPort, needsProof } from '../gate/passage-rules.ts'
 import type { Identity } from '../identity.ts'
 import { Audiences } from '../tokens/audiences.ts'
 import type { Verified } from '../tokens/token-identity.ts'
 import { mayEnter } from './access-of-person.ts'
 import type { LoginContext, LoginRoute } from './context.ts'
-import { findCookie, VM_COOKIE } from './cookies.ts'
+import { findCookie } from './cookies.ts'
 import { hostnameOf } from './request-origin.ts'
 
 /**
@@ -45,7 +45,7 @@ export async function findCookieOwner(
   hostname: string,
   { authenticator }: LoginContext,
 ): Promise<Verified | undefined> {
-  const text = findCookie(headers.cookie, VM_COOKIE)
+  const text = findCookie(headers.cookie, COOKIE_NAME)
   if (text === undefined) return undefined
   return orStranger(authenticator.verify({ text, scheme: 'cookie' }, hostname, ip))
 }

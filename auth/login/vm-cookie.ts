@@ -1,8 +1,9 @@
 /** The cookie that a VM host knows its visitor by: a JWT for that host alone, which never reaches the VM. */
 
 import type { FastifyReply } from 'fastify'
+import { COOKIE_NAME } from '../gate/credentials.ts'
 import type { LoginContext } from './context.ts'
-import { toSetCookie, VM_COOKIE } from './cookies.ts'
+import { toSetCookie } from './cookies.ts'
 import type { Session } from './login-store.ts'
 
 const HOUR_MS = 3_600_000
@@ -58,9 +59,9 @@ async function setVmCookie(
     expiresAt,
     claims: { ...claims, ...place },
   })
-  reply.header('set-cookie', toSetCookie({ name: VM_COOKIE, value, lifeMs: until - now() }))
+  reply.header('set-cookie', toSetCookie({ name: COOKIE_NAME, value, lifeMs: until - now() }))
 }
 
 export function clearVmCookie(reply: FastifyReply): void {
-  reply.header('set-cookie', toSetCookie({ name: VM_COOKIE, value: '', lifeMs: 0 }))
+  reply.header('set-cookie', toSetCookie({ name: COOKIE_NAME, value: '', lifeMs: 0 }))
 }

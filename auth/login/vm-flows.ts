@@ -1,7 +1,8 @@
 /** The logins that a browser has under way at one VM host: sealed cookies bind each secret and its way back to it. */
 
-import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import { digestOf, isSameSecret } from '../../lib/digest.ts'
 import { FLOW_COOKIE, findCookie, listCookies } from './cookies.ts'
 import { addFlowCookie, clearFlowCookie, flowCookieName } from './flow-cookies.ts'
 import { hostnameOf } from './request-origin.ts'
@@ -21,7 +22,7 @@ const LIFE_MS = 600_000
 
 /** RFC 7636 section 4.2, S256. */
 export function toChallenge(secret: string): string {
-  return createHash('sha256').update(secret).digest('base64url')
+  return digestOf(secret)
 }
 
 /** Begins one more. */
@@ -37,7 +38,7 @@ export function addFlow(reply: FastifyReply, flow: Omit<VmFlow, 'secret'>, texts
 export function findFlow(request: FastifyRequest, challenge: string, texts: SealedTexts): VmFlow | undefined {
   const text = findCookie(request.headers.cookie, flowCookieName(FLOW_COOKIE, challenge))
   const flow = texts.open(text, purposeOf(request)) as VmFlow | undefined
-  return flow !== undefined && isEqual(toChallenge(flow.secret), challenge) ? flow : undefined
+  return flow !== undefined && isSameSecret(toChallenge(flow.secret), challenge) ? flow : undefined
 }
 
 /** The one that was begun last, whatever code it waits for. */
@@ -52,9 +53,4 @@ export function endFlow(reply: FastifyReply, { secret }: VmFlow): void {
 
 function purposeOf({ headers }: FastifyRequest): string {
   return `vm-flow/${hostnameOf(headers.host)}`
-}
-
-function isEqual(one: string, other: string): boolean {
-  const [left, right] = [Buffer.from(one), Buffer.from(other)]
-  return left.length === right.length && timingSafeEqual(left, right)
 }

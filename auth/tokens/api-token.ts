@@ -1,9 +1,8 @@
 /** Tokens of the admin API at VM hosts: `lf_<id>_<secret>`, of which the table holds the secret's digest. */
 
-import { timingSafeEqual } from 'node:crypto'
+import { digestOf, isSameSecret } from '../../lib/digest.ts'
 import type { Access, ApiTokenRow } from '../access.ts'
 import { AuthError } from '../errors.ts'
-import { digestOf } from './seen-credentials.ts'
 
 const FORM = /^lf_([A-Za-z0-9]{12})_([A-Za-z0-9_-]{43})$/
 
@@ -21,11 +20,6 @@ export function findTokenRow(text: string, access: Pick<Access, 'findApiToken'>)
   if (id === undefined || secret === undefined) return undefined
   const row = access.findApiToken(id)
   if (row === undefined) throw new AuthError('auth_invalid', 'unknown-api-token')
-  if (!isEqual(row.digest, digestOf(secret))) throw new AuthError('auth_invalid', 'wrong-secret')
+  if (!isSameSecret(row.digest, digestOf(secret))) throw new AuthError('auth_invalid', 'wrong-secret')
   return row
-}
-
-function isEqual(one: string, other: string): boolean {
-  const [left, right] = [Buffer.from(one), Buffer.from(other)]
-  return left.length === right.length && timingSafeEqual(left, right)
 }

@@ -208,7 +208,7 @@ class MemoryAuthenticator implements Authenticator {
   }
 }
 
-/** A digest in bytes; a text that counts at one host, or as one kind, does not count at another. */
+/** A digest in bytes, for the secret itself is kept nowhere: the memory of a process can be dumped; a text that counts at one host, or as one kind, does not count at another. */
 function toKey({ text, scheme }: PresentedCredential, audience: string): string {
   return hash('sha256', `${scheme === 'cookie' ? 'cookie' : 'token'} ${audience} ${text}`, 'binary')
 }

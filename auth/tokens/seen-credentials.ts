@@ -1,6 +1,5 @@
 /** Remembers by digest what credentials were found to be, good and bad, so that each is verified once. */
 
-import { hash } from 'node:crypto'
 import { AuthError } from '../errors.ts'
 import { TwoGenerations } from './two-generations.ts'
 
@@ -23,11 +22,6 @@ const LASTING = new Set(['bad-signature', 'refused-jws'])
 interface Bad {
   readonly reason: string
   readonly until: number
-}
-
-/** The secret itself is kept nowhere: the memory of a process can be dumped. */
-export function digestOf(text: string): string {
-  return hash('sha256', text, 'base64url')
 }
 
 export class SeenCredentials<Identity> {

@@ -66,8 +66,13 @@ export function cookieIdentity(claims: OwnClaims, signingKeyId: string): Verifie
     user: sub,
     sessionId: sid,
     ...(typeof claims.auth_time === 'number' && { loggedInAt: claims.auth_time * 1_000 }),
-    ...(typeof email === 'string' && !CONTROL.test(email) && { email }),
+    ...(typeof email === 'string' && !hasControl(email) && { email }),
   }
+}
+
+/** What must not be in a header field's value (RFC 9110 section 5.5). */
+export function hasControl(text: string): boolean {
+  return CONTROL.test(text)
 }
 
 function textOf(claim: unknown): string | undefined {
@@ -147,7 +152,7 @@ function boundsOf(claims: JsonObject): Pick<Identity, 'limits' | 'ctx' | 'proofT
 
 function readCtx(ctx: unknown): string | undefined {
   if (ctx === undefined) return undefined
-  if (typeof ctx !== 'string' || ctx.length > MAX_CTX || CONTROL.test(ctx)) {
+  if (typeof ctx !== 'string' || ctx.length > MAX_CTX || hasControl(ctx)) {
     throw new AuthError('auth_invalid', 'bad-ctx')
   }
   return ctx

@@ -1,9 +1,10 @@
 /** The admin API's door: every request comes with a token, save those to the open pages. */
 
 import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { digestOf } from '../../lib/digest.ts'
 import { RoutingError } from '../errors.ts'
 import { createTokenCheck } from './bootstrap-token.ts'
-import { BOOTSTRAP_ID, BOOTSTRAP_KEY, type Caller, digestOf, EVERYTHING, toCaller } from './caller.ts'
+import { BOOTSTRAP_ID, BOOTSTRAP_KEY, type Caller, EVERYTHING, toCaller } from './caller.ts'
 import type { ApiContext } from './context.ts'
 import { type Credentials, loadSelfSignedCaller, mayBeSelfSigned } from './user-callers.ts'
 

@@ -1,6 +1,5 @@
 /** Who calls the admin API, and what the caller's token allows. */
 
-import { createHash } from 'node:crypto'
 import type { Static } from 'typebox'
 import { RoutingError } from '../errors.ts'
 import { isPast } from '../records/moments.ts'
@@ -38,10 +37,6 @@ export const EVERYTHING: readonly Scope[] = [{ pool: '*', verbs: [...VERBS] }]
 /** The id finds the record, the secret is compared with the record's digest. */
 export function formatToken(id: string, secret: string): string {
   return `lf_${id}_${secret}`
-}
-
-export function digestOf(secret: string): string {
-  return createHash('sha256').update(secret).digest('base64url')
 }
 
 /** @throws RoutingError `api_unauthorized` after the token's end */

@@ -1,7 +1,7 @@
 /** Finds tokens in the store: what was found is believed for half a second, and who guesses is slowed down. */
 
-import { timingSafeEqual } from 'node:crypto'
 import { isIPv6 } from 'node:net'
+import { isSameSecret } from '../../lib/digest.ts'
 import type { Log } from '../../lib/log.ts'
 import { RoutingError } from '../errors.ts'
 import { findRecord, TOKENS } from '../records/record-kinds.ts'
@@ -55,9 +55,10 @@ export class TokenLookup {
    * @throws RoutingError `api_rate_limited` for an address that looked for too many tokens in vain
    */
   async find(id: string, digest: string, address = ''): Promise<TokenRecord | undefined> {
-    const isKnown = isSame(this.#known.get(id), digest)
+    const known = this.#known.get(id)
+    const isKnown = known !== undefined && isSameSecret(known, digest)
     const record = await this.#look(id, isKnown ? undefined : networkOf(address))
-    if (record !== undefined && isSame(record.digest, digest)) {
+    if (record !== undefined && isSameSecret(record.digest, digest)) {
       remember(this.#known, id, digest)
       return record
     }
@@ -108,11 +109,6 @@ function remember<Value>(map: Map<string, Value>, name: string, value: Value): v
   map.set(name, value)
   const [oldest] = map.keys()
   if (map.size > MAX_LOOKUPS && oldest !== undefined) map.delete(oldest)
-}
-
-/** Digests; in constant time. */
-function isSame(one: string | undefined, other: string): boolean {
-  return one?.length === other.length && timingSafeEqual(Buffer.from(one), Buffer.from(other))
 }
 
 /** An IPv6 client has the whole /64; an IPv4 address may come as an IPv6 one. */

@@ -1,11 +1,12 @@
 /** Callers who signed their token themselves: they may use and share what is in the pools that they own. */
 
+import { digestOf } from '../../lib/digest.ts'
 import { LandfallError } from '../../lib/errors.ts'
 import { RoutingError } from '../errors.ts'
 import { isPast } from '../records/moments.ts'
 import { POOLS } from '../records/record-kinds.ts'
 import type { Verb } from '../records/records.ts'
-import { type Caller, digestOf, type Scope } from './caller.ts'
+import type { Caller, Scope } from './caller.ts'
 import type { ApiContext, SelfSigned } from './context.ts'
 import { findSound } from './vm-view.ts'
 

@@ -1,7 +1,8 @@
 /** Login by mail: a link that works once, for ten minutes, in the browser that asked for it. */
 
-import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import { digestOf, isSameSecret } from '../../../lib/digest.ts'
 import type { Log } from '../../../lib/log.ts'
 import { toEmailAddress, toUserId } from '../../email-address.ts'
 import { LoginError } from '../errors.ts'
@@ -171,7 +172,7 @@ class MailLoginPages {
   #checkLogin(request: FastifyRequest, login: MailLogin | undefined): MailLogin {
     if (login === undefined || Date.parse(login.expiresAt) <= this.#now())
       throw new LoginError('login_expired')
-    if (isSame(digestOf(this.#getSecret(request)), login.browser)) return login
+    if (isSameSecret(digestOf(this.#getSecret(request)), login.browser)) return login
     this.#deps.log.warn(
       { email: login.email, clientAddress: request.ip },
       'a login mail was opened elsewhere',
@@ -229,13 +230,4 @@ async function firstOf(sending: Promise<MailOutcome>, limitMs: number): Promise<
 
 function randomText(): string {
   return randomBytes(SECRET_BYTES).toString('base64url')
-}
-
-function digestOf(text: string): string {
-  return createHash('sha256').update(text).digest('base64url')
-}
-
-function isSame(one: string, other: string): boolean {
-  const [left, right] = [Buffer.from(one), Buffer.from(other)]
-  return left.length === right.length && timingSafeEqual(left, right)
 }

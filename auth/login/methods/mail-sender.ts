@@ -2,7 +2,7 @@
 
 import { createTransport, type SendMailOptions } from 'nodemailer'
 import type { Log } from '../../../lib/log.ts'
-import { isLoopback } from './loopback.ts'
+import { isLoopback } from '../../../lib/loopback.ts'
 
 const CONNECT_MS = 8_000
 const SILENCE_MS = 20_000

@@ -11,7 +11,7 @@ import {
   enableNonRepudiationChecks,
 } from 'openid-client'
 import type { Log } from '../../../lib/log.ts'
-import { isLoopback } from './loopback.ts'
+import { isLoopback } from '../../../lib/loopback.ts'
 
 /** Of each request to the provider, its body included. */
 const TIMEOUT_S = 5

@@ -2,8 +2,9 @@
 
 import t from 'tap'
 import { AuthError } from '../../../auth/errors.ts'
-import { digestOf, SeenCredentials } from '../../../auth/tokens/seen-credentials.ts'
+import { SeenCredentials } from '../../../auth/tokens/seen-credentials.ts'
 import { TwoGenerations } from '../../../auth/tokens/two-generations.ts'
+import { digestOf } from '../../../lib/digest.ts'
 
 t.test('many who bring the same one at once wait for one verification', async (t) => {
   const seen = new SeenCredentials<{ name: string }>()

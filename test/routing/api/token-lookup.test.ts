@@ -1,7 +1,7 @@
 /** Looking up tokens: half a second's memory, and a limit for who guesses that stops nobody else. */
 
 import t, { type Test } from 'tap'
-import { digestOf } from '../../../routing/api/caller.ts'
+import { digestOf } from '../../../lib/digest.ts'
 import { TokenLookup } from '../../../routing/api/token-lookup.ts'
 import { RoutingError } from '../../../routing/errors.ts'
 import { startMemoryStore } from '../../../routing/store/memory-store.ts'

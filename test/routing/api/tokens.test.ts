@@ -1,7 +1,7 @@
 /** Tokens as a resource: made once, shown once, ended, and never worth more than their maker. */
 
 import t from 'tap'
-import { digestOf } from '../../../routing/api/caller.ts'
+import { digestOf } from '../../../lib/digest.ts'
 import { startMemoryStore } from '../../../routing/store/memory-store.ts'
 import { apiFor, TOKEN, tokenFor } from './api-client.ts'
 
