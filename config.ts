@@ -1,6 +1,7 @@
 /** Every setting, one line each: name, default, kind, bounds. README.md's table is checked against this file. */
 
 import { BlockList, isIP } from 'node:net'
+import { resolve } from 'node:path'
 import { type Environment, EnvReader } from './lib/env-reader.ts'
 
 const BESIDE_ISSUER = 'set if, and only if, LANDFALL_OIDC_ISSUER is'
@@ -19,7 +20,8 @@ export type Config = ReturnType<typeof loadConfig>
 export function loadConfig(source: Environment) {
   const env = new EnvReader(source)
   const config = {
-    dataFolder: env.text('LANDFALL_DATA', '.landfall'),
+    // Absolute: the processes of a VM have other working folders.
+    dataFolder: resolve(env.text('LANDFALL_DATA', '.landfall')),
     domain: env.checked('LANDFALL_DOMAIN', 'localhost', 'a host name in lower case', isHostname),
     hostName: env.checked('LANDFALL_HOST_NAME', 'local', 'one DNS label in lower case', isLabel),
     store: readStore(env),

@@ -128,3 +128,8 @@ t.test('cannot be changed once it is read', async (t) => {
   const config = loadConfig({})
   t.throws(() => Object.assign(config, { domain: 'x' }))
 })
+
+t.test('the data folder is absolute, for processes with other working folders use it', async (t) => {
+  t.equal(loadConfig({}).dataFolder, `${process.cwd()}/.landfall`)
+  t.equal(loadConfig({ LANDFALL_DATA: 'a/b' }).dataFolder, `${process.cwd()}/a/b`)
+})
