@@ -176,7 +176,7 @@ export const API_FAULTS = {
     source: 'client',
     retryable: false,
     title: 'This name is reserved',
-    next: 'Choose another name; "admin", "auth" and names that begin like "8000--" lead elsewhere.',
+    next: 'Choose another name; "acme", "admin", "auth", "ns" and names that begin like "8000--" lead elsewhere.',
   },
   api_name_taken: {
     status: 409,

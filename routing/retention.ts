@@ -1,22 +1,17 @@
-/** Deletes what has been kept long enough: audit and usage records, answers for Idempotency-Keys, and what is left of logins. */
+/** Deletes what has been kept long enough: audit and usage records, answers for Idempotency-Keys, what is left of logins and of certificates. */
 
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Log } from '../lib/log.ts'
+import { deleteLostSightings } from './certificates/lost-sightings.ts'
+import { UnservedNames } from './certificates/unserved-names.ts'
 import { RevisionConflict } from './errors.ts'
+import { type Expiry, isAfter, isUntil, LONG_LIVED, SHORT_LIVED } from './expiries.ts'
 import { toAuditPrefix } from './records/audit-id.ts'
-import {
-  AUDITS,
-  GRANTS,
-  LOGIN_CODES,
-  MAIL_LOGINS,
-  REVOCATIONS,
-  SESSIONS,
-  SIGNING_KEYS,
-  USAGES,
-} from './records/record-kinds.ts'
+import { AUDITS, GRANTS, USAGES } from './records/record-kinds.ts'
 import { compareKeys } from './store/key-order.ts'
 import type { Lease, Page, Store, StoredDocument } from './store/store.ts'
+import type { Sweep } from './sweep.ts'
 import { deleteEndedGrants } from './vms/ended-grants.ts'
 
 export interface RetentionDeps {
@@ -29,9 +24,11 @@ export interface RetentionSettings {
   readonly auditDays?: number
   /** 400 by default. */
   readonly usageDays?: number
+  /** The platform's domain; without it, certificates of names that lead nowhere are kept. */
+  readonly domain?: string
   /** From one sweep to the next; the first one is at the start. An hour by default. */
   readonly sweepMs?: number
-  /** From one look for login codes and mails that have run out to the next. Two minutes by default. */
+  /** From one look for login codes, mails and challenges that have run out to the next. Two minutes by default. */
   readonly loginSweepMs?: number
   /** From one batch to the next. 500 by default. */
   readonly pauseMs?: number
@@ -65,22 +62,6 @@ const BATCH = 100
 /** Sorts behind everything below a pool: hours begin with a digit. */
 const BEHIND_HOURS = '~'
 
-interface Expiry {
-  readonly prefix: string
-  /** The moment that it ends; one without it stays. */
-  readonly field: 'expiresAt' | 'knownUntil'
-}
-
-const SHORT_LIVED: readonly Expiry[] = [LOGIN_CODES, MAIL_LOGINS].map(({ prefix }) => ({
-  prefix,
-  field: 'expiresAt',
-}))
-const LONG_LIVED: readonly Expiry[] = [
-  { prefix: SESSIONS.prefix, field: 'expiresAt' },
-  { prefix: REVOCATIONS.prefix, field: 'expiresAt' },
-  { prefix: SIGNING_KEYS.prefix, field: 'knownUntil' },
-]
-
 /** Sweeps until disposal, which ends a sweep between two batches. */
 export function startRetention(deps: RetentionDeps, settings: RetentionSettings = {}): AsyncDisposable {
   const stop = new AbortController()
@@ -94,20 +75,32 @@ export function startRetention(deps: RetentionDeps, settings: RetentionSettings 
   }
 }
 
+type SweeperSettings = typeof DEFAULTS & Pick<RetentionSettings, 'domain'>
+
 class Sweeper {
   readonly #deps: RetentionDeps
-  readonly #settings: Required<RetentionSettings>
+  readonly #settings: SweeperSettings
   readonly #signal: AbortSignal
   readonly #owner = randomUUID()
   #lease: Lease | undefined
   /** Sweeps until the next that looks for everything. */
   #untilFull = 0
   #deadline = 0
+  readonly #unserved: UnservedNames | undefined
+  /** For those who look for more. */
+  readonly #sweep: Sweep
 
-  constructor(deps: RetentionDeps, settings: Required<RetentionSettings>, signal: AbortSignal) {
+  constructor(deps: RetentionDeps, settings: SweeperSettings, signal: AbortSignal) {
     this.#deps = deps
     this.#settings = settings
     this.#signal = signal
+    const { domain, now } = settings
+    this.#unserved = domain === undefined ? undefined : new UnservedNames({ domain, now })
+    this.#sweep = {
+      store: deps.store,
+      isOver: () => this.#isOver,
+      remove: (documents) => this.#delete(documents),
+    }
   }
 
   async run(): Promise<void> {
@@ -137,7 +130,9 @@ class Sweeper {
     const ttlMs = LEASE_SWEEPS * (this.#tickMs + 2 * BUDGET_MS)
     this.#lease = await store.acquireLease(LEASE, this.#owner, ttlMs)
     if (this.#lease === undefined) return
-    const short = await this.#withinBudget(() => this.#deleteExpired(SHORT_LIVED, 0))
+    const short = await this.#withinBudget(
+      async () => (await this.#deleteExpired(SHORT_LIVED, 0)) + (await deleteLostSightings(this.#sweep)),
+    )
     const deleted = short + (await this.#sweepOld())
     if (deleted > 0) log.info({ deleted }, 'old records were deleted')
   }
@@ -155,7 +150,8 @@ class Sweeper {
         (await this.#deleteBefore(AUDITS.prefix, toAuditPrefix(this.#daysAgo(auditDays)))) +
         (await this.#deleteUsage(this.#daysAgo(usageDays))) +
         (await this.#deleteAnswers()) +
-        (await this.#deleteGrants()),
+        (await this.#deleteGrants()) +
+        (await (this.#unserved?.sweep(this.#sweep) ?? 0)),
     )
     if (!this.#isOver) this.#untilFull = Math.ceil(sweepMs / this.#tickMs) - 1
     return deleted
@@ -278,14 +274,4 @@ class Sweeper {
   async #pause(ms: number): Promise<void> {
     await sleep(ms, undefined, { signal: this.#signal }).catch(() => {})
   }
-}
-
-/** False also for what cannot be read, which nobody can use. */
-function isAfter(instant: unknown, limit: Date): boolean {
-  return typeof instant === 'string' && Date.parse(instant) > limit.getTime()
-}
-
-/** False also for what cannot be read: a newer version may have written it. */
-function isUntil(instant: unknown, limit: Date): boolean {
-  return typeof instant === 'string' && Date.parse(instant) <= limit.getTime()
 }

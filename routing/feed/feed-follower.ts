@@ -1,12 +1,12 @@
 /** Keeps a copy of a part of the store: loads it, follows the feed, and lives through the loss of both. */
 
 import type { Log } from '../../lib/log.ts'
+import { pause } from '../../lib/pause.ts'
 import type { Change, FeedEvent, Page, Position, Store } from '../store/store.ts'
 import { type Copy, fillLoad, listPages, Meanwhile } from './feed-load.ts'
 import { DEFAULTS, type FollowerSettings } from './follower-settings.ts'
 import { Freshness } from './freshness.ts'
 import { LossLog } from './loss-log.ts'
-import { pause } from './pause.ts'
 import { RefusalBook, type Refusals } from './refusal-book.ts'
 import { StoreContact } from './store-contact.ts'
 import { StoreGuard } from './store-guard.ts'
@@ -257,7 +257,9 @@ class FeedFollower implements Follower, AsyncDisposable {
     this.#freshness.prove()
     this.#contact.prove()
     this.#losses.recover()
+    const isFirst = !this.isConfirmed
     this.isConfirmed = true
+    if (isFirst) this.#settings.onConfirmed()
     this.#attempted.resolve()
   }
 

@@ -8,6 +8,7 @@ export const DEFAULTS = {
   maxRetryMs: 2_000,
   probeMs: 5_000,
   now: () => performance.now(),
+  onConfirmed: () => {},
 } as const
 
 export interface FollowerSettings {
@@ -27,6 +28,8 @@ export interface FollowerSettings {
   readonly probeMs?: number
   /** Milliseconds on a clock that never goes back. */
   readonly now?: () => number
+  /** Called once, when the store has confirmed the copy for the first time. */
+  readonly onConfirmed?: () => void
 }
 
 /** Where a copy came from. */

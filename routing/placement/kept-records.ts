@@ -42,6 +42,11 @@ export class KeptRecords<Value> {
     for (const [name, { value }] of this.#kept) yield [name, value]
   }
 
+  /** As changes that would make them, under these names. */
+  *changes(): Generator<{ readonly name: string } & Kept<Value>> {
+    for (const [name, { value, revision }] of this.#kept) yield { name, value, revision }
+  }
+
   find(word: string): readonly Value[] {
     const names = [...(this.#words.get(word) ?? [])]
     return names.flatMap((name) => {

@@ -1,8 +1,21 @@
 /** The kinds of records: where each one's keys begin, what ends them, and how a stored value is read. */
 
 import type { Static, TObject } from 'typebox'
+import { digestOf } from '../../lib/digest.ts'
 import { RecordInvalid, RoutingError } from '../errors.ts'
 import type { Store, StoredDocument } from '../store/store.ts'
+import {
+  ACME_ACCOUNT,
+  ACME_BUDGET,
+  CERTIFICATE,
+  CHALLENGE,
+  checkCertificate,
+  checkChallenge,
+  ORDER,
+  RENEWAL,
+  SIGHTING,
+  TICKET_KEY,
+} from './certificates.ts'
 import { GRANT } from './grants.ts'
 import { LOGIN_CODE, MAIL_LOGIN, REVOCATION, SESSION, SIGNING_KEY } from './logins.ts'
 import {
@@ -55,6 +68,15 @@ export const MAIL_LOGINS = kindOf('mail-login', MAIL_LOGIN, ({ digest }) => dige
 /** A user's id may hold a slash, so it is the last part. */
 export const REVOCATIONS = kindOf('revocation', REVOCATION, ({ kind, value }) => `${kind}/${value}`)
 export const SIGNING_KEYS = kindOf('signing-key', SIGNING_KEY, ({ id }) => id)
+export const CERTIFICATES = kindOf('certificate', CERTIFICATE, toSlot, checkCertificate)
+export const RENEWALS = kindOf('renewal', RENEWAL, toSlot)
+export const ORDERS = kindOf('order', ORDER, toSlot)
+export const CHALLENGES = kindOf('challenge', CHALLENGE, ({ id }) => id, checkChallenge)
+export const SIGHTINGS = kindOf('sighting', SIGHTING, ({ challenge, edge }) => `${challenge}/${edge}`)
+export const ACME_ACCOUNTS = kindOf('acme-account', ACME_ACCOUNT, ({ ca }) => digestOf(ca))
+/** A subject may hold a slash, so it is the last part. */
+export const ACME_BUDGETS = kindOf('acme-budget', ACME_BUDGET, ({ limit, subject }) => `${limit}/${subject}`)
+export const TICKET_KEYS = kindOf('ticket-key', TICKET_KEY, ({ id }) => id)
 export const TOKENS = kindOf('token', TOKEN, ({ id }) => id)
 export const KEYS = kindOf('key', KEY, ({ id }) => id)
 export const HOSTS = kindOf('host', HOST, ({ name }) => name)
@@ -134,6 +156,11 @@ function kindOf<Schema extends TObject>(
       throw new RecordInvalid('', `It does not match the record's key "${key}".`)
     },
   }
+}
+
+/** What certificates, their renewals and their orders are found by. */
+export function toSlot({ name, keyType }: { readonly name: string; readonly keyType: string }): string {
+  return `${name}/${keyType}`
 }
 
 /** A row leads to a VM's port, or to a bare address. */

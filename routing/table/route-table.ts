@@ -7,9 +7,15 @@ import { type Refusal, RefusalBook } from '../feed/refusal-book.ts'
 import { ROUTES } from '../records/record-kinds.ts'
 import type { RouteRecord } from '../records/records.ts'
 import type { Store } from '../store/store.ts'
-import { findSnapshot, type SnapshotSettings, startSnapshotKeeper } from './snapshot-keeper.ts'
+import { ROUTE_FORM, toSnapshotRows } from './route-snapshot.ts'
+import {
+  findHeadOf,
+  findSnapshot,
+  type SnapshotSettings,
+  startSnapshotKeeper,
+  toOrigin,
+} from './snapshot-keeper.ts'
 import { TableCopy } from './table-copy.ts'
-import type { SnapshotHead } from './table-snapshot.ts'
 
 export type Route = RouteRecord
 
@@ -74,7 +80,7 @@ export async function startRouteTable(
   const restored = new RefusalBook(log, `the snapshot of ${WHAT}`)
   const { copy, head } = await restoreCopy({ file: snapshot?.file, log, refusals: restored })
   started.use(copy)
-  const from = head && { ...head, ageMs: Math.max(0, Date.now() - head.freshAt) }
+  const from = head && toOrigin(head)
   const follower = await startFollower(
     { store, log, copy },
     { ...rest, prefixes: [ROUTES.prefix], what: WHAT, ...(from && { from, startLimitMs }) },
@@ -98,11 +104,11 @@ interface Restoring {
 async function restoreCopy({ file, log, refusals }: Restoring) {
   if (file === undefined) return { copy: new TableCopy(), head: undefined }
   const copy = new TableCopy()
-  const head = await findSnapshot({ file, log }, (row) => {
+  const head = await findSnapshot({ file, form: ROUTE_FORM, what: WHAT, log }, (row) => {
     try {
       copy.restore(row)
     } catch (error) {
-      refusals.add({ key: ROUTES.prefix + row.hostname, revision: row.revision }, error)
+      refusals.add({ key: ROUTES.prefix + row.name, revision: row.revision }, error)
     }
   })
   return head === undefined ? { copy: new TableCopy(), head } : { copy, head }
@@ -110,15 +116,12 @@ async function restoreCopy({ file, log, refusals }: Restoring) {
 
 function createSource(copy: TableCopy, follower: Follower) {
   return {
-    rows: copy.rows,
+    what: WHAT,
+    rows: toSnapshotRows(copy.rows),
     get changes() {
       return copy.changes
     },
-    findHead(): SnapshotHead | undefined {
-      const { storeId, position, isConfirmed } = follower
-      if (storeId === undefined || position === undefined || !isConfirmed) return undefined
-      return { storeId, position, freshAt: Date.now() - follower.ageMs() }
-    },
+    findHead: () => findHeadOf(follower),
   }
 }
 

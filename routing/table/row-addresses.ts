@@ -1,4 +1,6 @@
-/** An open-addressing table from hashes of host names to addresses of rows: 8 bytes a cell, nothing for the collector. */
+/** From hashes of host names to addresses of rows. */
+
+import { createPairs, emptyCell, toDoubled } from '../hashed-pairs.ts'
 
 /** Tells rows apart whose names have the same hash. */
 export interface Names {
@@ -54,8 +56,8 @@ export class RowAddresses {
 
 class Shard {
   readonly #names: Names
-  /** Pairs: hash, address. */
-  #cells = new Uint32Array(2 * FIRST_CELLS)
+  /** Of hash and address. */
+  #cells = createPairs(FIRST_CELLS)
   #mask = FIRST_CELLS - 1
   #size = 0
 
@@ -92,7 +94,7 @@ class Shard {
     const cell = this.#seek(hash, hostname)
     if (this.#cells[2 * cell + 1] === 0) return
     this.#size -= 1
-    this.#close(cell)
+    emptyCell(this.#cells, cell)
   }
 
   /** The cell of the name, or the empty one where it would stand. */
@@ -113,33 +115,8 @@ class Shard {
     }
   }
 
-  /** Moves those behind the gap that would not be found across it. */
-  #close(emptied: number): void {
-    const cells = this.#cells
-    let gap = emptied
-    for (let cell = (gap + 1) & this.#mask; cells[2 * cell + 1] !== 0; cell = (cell + 1) & this.#mask) {
-      const distance = (cell - (cells[2 * cell] ?? 0)) & this.#mask
-      if (distance < ((cell - gap) & this.#mask)) continue
-      cells.copyWithin(2 * gap, 2 * cell, 2 * cell + 2)
-      gap = cell
-    }
-    cells[2 * gap + 1] = 0
-  }
-
   #grow(): void {
-    const old = this.#cells
-    const mask = 2 * (this.#mask + 1) - 1
-    const cells = new Uint32Array(2 * (mask + 1))
-    for (let from = 0; from < old.length; from += 2) {
-      const hash = old[from] ?? 0
-      const address = old[from + 1] ?? 0
-      if (address === 0) continue
-      let cell = hash & mask
-      while (cells[2 * cell + 1] !== 0) cell = (cell + 1) & mask
-      cells[2 * cell] = hash
-      cells[2 * cell + 1] = address
-    }
-    this.#cells = cells
-    this.#mask = mask
+    this.#cells = toDoubled(this.#cells)
+    this.#mask = this.#cells.length / 2 - 1
   }
 }

@@ -8,7 +8,7 @@ import { PackedRows } from './packed-rows.ts'
 import { RowBell } from './row-bell.ts'
 import { parseRowJson } from './row-json.ts'
 import type { RowsRebuild } from './rows-rebuild.ts'
-import type { SnapshotRow } from './table-snapshot.ts'
+import type { ReadRow } from './table-snapshot.ts'
 
 export class TableCopy implements Copy, AsyncDisposable {
   readonly rows = new PackedRows()
@@ -48,9 +48,9 @@ export class TableCopy implements Copy, AsyncDisposable {
   }
 
   /** A row of a snapshot. @throws RecordInvalid, RangeError, SyntaxError */
-  restore({ revision, hostname, json, fields }: SnapshotRow): void {
+  restore({ revision, name, json, fields }: ReadRow): void {
     if (!Number.isSafeInteger(revision)) throw new RangeError('its revision is no number')
-    const value = { ...parseRowJson(json, fields), hostname }
+    const value = { ...parseRowJson(json, fields), hostname: name }
     this.rows.set(ROUTES.parse(value), revision)
   }
 

@@ -1,18 +1,22 @@
-/** The route table as a file: written whole or not at all, and refused as a whole when a byte of it is wrong. */
+/** A table in memory as a file: written whole or not at all, and refused as a whole when a byte of it is wrong. */
 
 import { createHash } from 'node:crypto'
 import { type FileHandle, open, rename, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { syncFolder } from '../../lib/private-file.ts'
 import type { Position } from '../store/store.ts'
-import { ROW_FIELDS } from './row-json.ts'
-import type { PackedRow } from './row-slabs.ts'
 
 /**
- * Line by line: the head as JSON; for each row `<revision> <host name> <values of the head's fields as JSON>`; at the end
- * `end <SHA-256 of all bytes before, hex>`.
+ * Line by line: the head as JSON; for each row `<revision> <name> <JSON>`; at the end `end <SHA-256 of all bytes before,
+ * hex>`.
  */
-const FORMAT = 'landfall-table/1'
+export interface SnapshotForm {
+  /** What the head begins with; a file of another one is refused: `landfall-table/1`. */
+  readonly format: string
+  /** Names of the values in each row's JSON, where it is a list of them. */
+  readonly fields?: readonly string[]
+}
+
 const END = /(?<=^|\n)end ([0-9a-f]{64})\n$/
 const MAX_END_BYTES = 128
 const NEWLINE = 10
@@ -25,9 +29,17 @@ export interface SnapshotHead {
   readonly freshAt: number
 }
 
+/** Neither `name` nor `json` has a line's end, and the name no space. */
+export interface SnapshotRow {
+  readonly revision: number
+  readonly name: string
+  readonly json: string
+}
+
 export interface SnapshotRows {
+  readonly form: SnapshotForm
   /** Each piece is read at once. */
-  pieces(): Iterable<Iterable<PackedRow>>
+  pieces(): Iterable<Iterable<SnapshotRow>>
   /** Changes when all rows are replaced: the file would be a mixture. */
   readonly rebuilds: number
 }
@@ -52,7 +64,7 @@ export async function writeSnapshot(
   await rm(temporary, { force: true })
   const handle = await open(temporary, 'wx', 0o600)
   try {
-    const isWhole = await writeAll(handle, toHeadLine(head), { rows, isGivenUp })
+    const isWhole = await writeAll(handle, toHeadLine(rows.form, head), { rows, isGivenUp })
     if (isWhole) await handle.sync()
     await handle.close()
     if (isWhole) await rename(temporary, file)
@@ -78,7 +90,7 @@ async function writeAll(
   await write(headLine)
   for (const piece of rows.pieces()) {
     if (isGivenUp()) return false
-    const lines = Array.from(piece, ({ revision, hostname, json }) => `${revision} ${hostname} ${json}\n`)
+    const lines = Array.from(piece, ({ revision, name, json }) => `${revision} ${name} ${json}\n`)
     await write(lines.join(''))
   }
   if (isGivenUp()) return false
@@ -86,23 +98,27 @@ async function writeAll(
   return true
 }
 
-function toHeadLine({ storeId, position, freshAt }: SnapshotHead): string {
+function toHeadLine(form: SnapshotForm, { storeId, position, freshAt }: SnapshotHead): string {
   const { revision, mark } = position
   const times = { savedAt: new Date().toISOString(), freshAt: new Date(freshAt).toISOString() }
-  return `${JSON.stringify({ format: FORMAT, storeId, revision, mark, ...times, fields: ROW_FIELDS })}\n`
+  const { format, fields = [] } = form
+  return `${JSON.stringify({ format, storeId, revision, mark, ...times, fields })}\n`
 }
 
 /** A line of the file, taken apart but not checked: the revision may be no number, the JSON may be none. */
-export interface SnapshotRow extends Pick<PackedRow, 'revision' | 'hostname' | 'json'> {
+export interface ReadRow extends SnapshotRow {
   /** Names of the values in `json`: another version may have had others. */
   readonly fields: readonly string[]
 }
 
 /**
- * Hands over the rows of a file whose checksum is right. A row may come twice; the later one counts.
+ * Hands over the rows of a file whose format and checksum are right. A row may come twice; the later one counts.
  * @throws SnapshotDamaged, or an Error of the file system
  */
-export async function readSnapshot(file: string, addRow: (row: SnapshotRow) => void): Promise<SnapshotHead> {
+export async function readSnapshot(
+  { file, format }: { readonly file: string; readonly format: string },
+  addRow: (row: ReadRow) => void,
+): Promise<SnapshotHead> {
   const handle = await open(file, 'r')
   try {
     const end = await readEnd(handle)
@@ -111,7 +127,7 @@ export async function readSnapshot(file: string, addRow: (row: SnapshotRow) => v
     if (hash.digest('hex') !== end.checksum) throw new SnapshotDamaged('its checksum is wrong')
     let opening: Opening | undefined
     for await (const line of readLines(handle, end.start)) {
-      if (opening === undefined) opening = parseHead(line)
+      if (opening === undefined) opening = parseHead(line, format)
       else addRow(parseRow(line, opening.fields))
     }
     if (opening === undefined) throw new SnapshotDamaged('it is empty')
@@ -157,12 +173,12 @@ async function* readLines(handle: FileHandle, length: number): AsyncIterable<str
   }
 }
 
-function parseRow(line: string, fields: readonly string[]): SnapshotRow {
+function parseRow(line: string, fields: readonly string[]): ReadRow {
   const first = line.indexOf(' ')
   const second = line.indexOf(' ', first + 1)
   return {
     revision: Number(line.slice(0, first)),
-    hostname: line.slice(first + 1, second),
+    name: line.slice(first + 1, second),
     json: line.slice(second + 1),
     fields,
   }
@@ -173,9 +189,9 @@ interface Opening {
   readonly fields: readonly string[]
 }
 
-function parseHead(line: string): Opening {
+function parseHead(line: string, wanted: string): Opening {
   const { format, storeId, revision, mark, freshAt, fields } = parseObject(line)
-  if (format !== FORMAT) throw new SnapshotDamaged(`it does not begin with ${FORMAT}`)
+  if (format !== wanted) throw new SnapshotDamaged(`it does not begin with ${wanted}`)
   const time = typeof freshAt === 'string' ? Date.parse(freshAt) : Number.NaN
   const isWhole = typeof storeId === 'string' && typeof mark === 'string' && Number.isSafeInteger(revision)
   const isNamed = Array.isArray(fields) && fields.every((name) => typeof name === 'string')

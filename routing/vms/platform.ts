@@ -11,7 +11,11 @@ import type { VmParts } from './vm-parts.ts'
 /** A longer name leaves no room for a port in front: `65535--` and the name are one label of at most 63. */
 export const MAX_VM_NAME_CHARACTERS = 56
 
-const RESERVED = ['admin', 'auth']
+/**
+ * Those of the edge's own pages, of the DNS zone that answers challenges, and of its name server. A VM that had such a
+ * name before it was reserved keeps it, and can be changed; `acme` is out of reach once that zone is delegated.
+ */
+const RESERVED = ['acme', 'admin', 'auth', 'ns']
 /** Where a port of another VM is. */
 const PORT_OF_VM = /^\d+--/
 const SEED_PREFIX = 'seed/'

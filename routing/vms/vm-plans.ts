@@ -1,5 +1,6 @@
 /** Plans of changes of a whole VM: its record with the host names that follow from it, and its end. */
 
+import { findUploadDeletions } from '../certificates/former-uploads.ts'
 import { type Edit, toEdit } from '../records/edits.ts'
 import { BINDINGS, CALLS, DOMAINS, SNAPSHOTS, type Stored, VMS } from '../records/record-kinds.ts'
 import type { BindingRecord, VmRecord } from '../records/records.ts'
@@ -63,6 +64,8 @@ export interface Holding {
   readonly claim: StoredDocument
   /** As it is stored; undefined when it has come to be somebody else's. */
   readonly domain: StoredDocument | undefined
+  /** Of certificates that were uploaded for it. */
+  readonly uploads: readonly Edit[]
 }
 
 async function readHoldings(store: Pick<Store, 'get' | 'list'>, vm: string): Promise<readonly Holding[]> {
@@ -71,8 +74,11 @@ async function readHoldings(store: Pick<Store, 'get' | 'list'>, vm: string): Pro
   for (let after: string | undefined = ''; after !== undefined; ) {
     const page = await store.list(prefix, { after })
     for (const claim of page.documents) {
-      const domain = await store.get(DOMAINS.prefix + claim.key.slice(prefix.length))
-      holdings.push({ claim, domain: domain?.value.vm === vm ? domain : undefined })
+      const hostname = claim.key.slice(prefix.length)
+      const domain = await store.get(DOMAINS.prefix + hostname)
+      const isOwn = domain?.value.vm === vm
+      const uploads = isOwn ? await findUploadDeletions(store, hostname) : []
+      holdings.push({ claim, domain: isOwn ? domain : undefined, uploads })
     }
     after = page.next
   }
@@ -128,9 +134,9 @@ export interface Deletion {
 export function planDeletion(parts: VmParts, { holdings, snapshots, last }: Belongings): Deletion {
   const steps: readonly Step[] = [
     ...parts.bindings.map((stored) => ({ edits: [toDerived(toDeletion(stored))], writes: 2 })),
-    ...holdings.map(({ claim, domain }) => ({
-      edits: [...(domain ? [toRawDeletion(domain)] : []), toDerived(toRawDeletion(claim))],
-      writes: 3,
+    ...holdings.map(({ claim, domain, uploads }) => ({
+      edits: [...(domain ? [toRawDeletion(domain)] : []), toDerived(toRawDeletion(claim)), ...uploads],
+      writes: 3 + uploads.length,
     })),
     ...parts.grants.map((stored) => ({ edits: [toDeletion(stored)], writes: 2 })),
     ...[...parts.broken.values()].map((document) => ({ edits: [toRawDeletion(document)], writes: 2 })),

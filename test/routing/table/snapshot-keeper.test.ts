@@ -6,10 +6,16 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import type { RouteRecord } from '../../../routing/records/records.ts'
 import { PackedRows } from '../../../routing/table/packed-rows.ts'
+import { ROUTE_FORM, toSnapshotRows } from '../../../routing/table/route-snapshot.ts'
 import { type RouteTableSettings, startRouteTable } from '../../../routing/table/route-table.ts'
 import { toRowJson } from '../../../routing/table/row-json.ts'
 import { type SnapshotSource, startSnapshotKeeper } from '../../../routing/table/snapshot-keeper.ts'
-import { readSnapshot, type SnapshotHead, writeSnapshot } from '../../../routing/table/table-snapshot.ts'
+import {
+  readSnapshot,
+  type SnapshotHead,
+  type SnapshotRow,
+  writeSnapshot,
+} from '../../../routing/table/table-snapshot.ts'
 import { until } from '../../helpers/until.ts'
 import { type FedStore, linesOf, SwitchingStore, storeFor } from '../feed/followed-store.ts'
 import { createListLog } from '../logs.ts'
@@ -41,7 +47,11 @@ t.test('starts from its snapshot while the store is away, and goes on by the fee
 t.test('its age is that of its last proof, not that of the process', async (t) => {
   const file = fileFor(t)
   const head = { storeId: 'x', position: { revision: 1, mark: 'm' }, freshAt: Date.now() - 3_600_000 }
-  await writeSnapshot(file, { head, rows: new PackedRows(), signal: new AbortController().signal })
+  await writeSnapshot(file, {
+    head,
+    rows: toSnapshotRows(new PackedRows()),
+    signal: new AbortController().signal,
+  })
   const away = new SwitchingStore(await storeFor(t))
   away.failures = Array.from({ length: 10_000 }, () => new Error('away'))
   const { table } = await tableFor(t, away, { file })
@@ -60,7 +70,7 @@ t.test('what is saved after the store was lost is as old as the loss', async (t)
   clock.nowMs = 3_600_000
   await until(() => table.ageMs() === 3_600_000, 'it knows that the store is lost')
   await table[Symbol.asyncDispose]()
-  const { freshAt } = await readSnapshot(file, () => {})
+  const { freshAt } = await readSnapshot({ file, format: ROUTE_FORM.format }, () => {})
   t.ok(Math.abs(Date.now() - 3_600_000 - freshAt) < 60_000)
 })
 
@@ -86,14 +96,14 @@ t.test('a damaged snapshot is put aside, and the table starts as without one', a
 t.test('a row of the snapshot that cannot be read is skipped and reported', async (t) => {
   const file = fileFor(t)
   const rows = [
-    { hash: 0, hostname: 'good.example', revision: 1, json: toRowJson(route('good.example')) },
-    { hash: 0, hostname: 'no-json.example', revision: 2, json: '{' },
-    { hash: 0, hostname: 'bad.example', revision: 3, json: '["secret"]' },
-    { hash: 0, hostname: 'late.example', revision: Number.NaN, json: toRowJson(route('late.example')) },
+    { name: 'good.example', revision: 1, json: toRowJson(route('good.example')) },
+    { name: 'no-json.example', revision: 2, json: '{' },
+    { name: 'bad.example', revision: 3, json: '["secret"]' },
+    { name: 'late.example', revision: Number.NaN, json: toRowJson(route('late.example')) },
   ]
   const head = { storeId: 'x', position: { revision: 3, mark: 'm' }, freshAt: Date.now() }
   const signal = new AbortController().signal
-  await writeSnapshot(file, { head, rows: { rebuilds: 0, pieces: () => [rows] }, signal })
+  await writeSnapshot(file, { head, rows: { form: ROUTE_FORM, rebuilds: 0, pieces: () => [rows] }, signal })
   const away = new SwitchingStore(await storeFor(t))
   away.failures = Array.from({ length: 10_000 }, () => new Error('away'))
   const { table, log } = await tableFor(t, away, { file })
@@ -130,6 +140,19 @@ t.test('writes not oftener than it is told', async (t) => {
   t.ok(tookMs >= 5 * 29, `${tookMs} ms`)
 })
 
+t.test('writes a large table less often: a thousand bytes a millisecond', async (t) => {
+  const source = createSource({ storeId: 'x', position: { revision: 1, mark: 'm' }, freshAt: Date.now() })
+  source.piece = [{ revision: 1, name: 'a', json: JSON.stringify('x'.repeat(100_000)) }]
+  const startedAt = performance.now()
+  keeperFor(t, source, 1)
+  await until(() => {
+    source.changes += 1
+    return source.writes >= 4
+  }, 'four snapshots')
+  const tookMs = performance.now() - startedAt
+  t.ok(tookMs >= 3 * 99, `${tookMs} ms`)
+})
+
 t.test('a later snapshot holds the rows that came', async (t) => {
   const file = fileFor(t)
   const store = await storeFor(t)
@@ -140,7 +163,7 @@ t.test('a later snapshot holds the rows that came', async (t) => {
   await store.put('route/b.example', { ...route('b.example') })
   await until(() => revisionOf(file) > 1, 'a later snapshot')
   const read: string[] = []
-  const head = await readSnapshot(file, ({ hostname }) => read.push(hostname))
+  const head = await readSnapshot({ file, format: ROUTE_FORM.format }, ({ name }) => read.push(name))
   t.same(read, ['a.example', 'b.example'])
   t.equal(head.position.revision, 3)
 })
@@ -234,11 +257,14 @@ function createSource(head: SnapshotHead | undefined) {
     changes: 1,
     looks: 0,
     writes: 0,
+    piece: [] as readonly SnapshotRow[],
+    what: 'a table',
     rows: {
+      form: ROUTE_FORM,
       rebuilds: 0,
       pieces: () => {
         source.writes += 1
-        return []
+        return [source.piece]
       },
     },
     findHead: () => {

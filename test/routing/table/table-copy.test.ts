@@ -27,7 +27,7 @@ t.test('refuses what the store could not read, and keeps the last good row', (t)
   t.equal(copy.rows.find('a.example')?.generation, 1)
   const row = {
     revision: 2,
-    hostname: 'b.example',
+    name: 'b.example',
     fields: ['state', 'visibility', 'generation', 'upstream', 'later'],
   }
   copy.restore({ ...row, json: '["running","public",7,{"host":"10.0.0.2","port":80},"x"]' })

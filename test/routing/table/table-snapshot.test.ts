@@ -7,26 +7,28 @@ import fc from 'fast-check'
 import t from 'tap'
 import type { RouteRecord } from '../../../routing/records/records.ts'
 import { PackedRows } from '../../../routing/table/packed-rows.ts'
+import { ROUTE_FORM, toSnapshotRows } from '../../../routing/table/route-snapshot.ts'
 import { parseRowJson } from '../../../routing/table/row-json.ts'
 import {
+  type ReadRow,
   readSnapshot,
   SnapshotDamaged,
-  type SnapshotRow,
   writeSnapshot,
 } from '../../../routing/table/table-snapshot.ts'
 
 const HEAD = { storeId: 'store', position: { revision: 17, mark: 'm' }, freshAt: 1_790_000_000_123 }
+const { format } = ROUTE_FORM
 const NEVER = new AbortController().signal
 
 t.test('gives back what was written, for its owner alone', async (t) => {
   const folder = t.testdir()
   const file = join(folder, 'table.snapshot')
   const rows = rowsOf(3_000)
-  t.equal(await writeSnapshot(file, { head: HEAD, rows, signal: NEVER }), true)
-  const read: SnapshotRow[] = []
-  t.same(await readSnapshot(file, (row) => read.push(row)), HEAD)
+  t.equal(await writeSnapshot(file, { head: HEAD, rows: toSnapshotRows(rows), signal: NEVER }), true)
+  const read: ReadRow[] = []
+  t.same(await readSnapshot({ file, format }, (row) => read.push(row)), HEAD)
   t.equal(read.length, 3_000)
-  const { json = '', fields } = read.find(({ hostname }) => hostname === 'h7.example') ?? {}
+  const { json = '', fields } = read.find(({ name }) => name === 'h7.example') ?? {}
   t.same({ hostname: 'h7.example', ...parseRowJson(json, fields) }, route('h7.example', 7))
   t.same(new Set(read.map(({ revision }) => revision)).size, 3_000)
   t.equal((await stat(file)).mode & 0o777, 0o600)
@@ -35,13 +37,13 @@ t.test('gives back what was written, for its owner alone', async (t) => {
 
 t.test('an empty table is a snapshot as well', async (t) => {
   const file = join(t.testdir(), 'table.snapshot')
-  await writeSnapshot(file, { head: HEAD, rows: new PackedRows(), signal: NEVER })
-  t.same(await readSnapshot(file, () => t.fail('a row')), HEAD)
+  await writeSnapshot(file, { head: HEAD, rows: toSnapshotRows(new PackedRows()), signal: NEVER })
+  t.same(await readSnapshot({ file, format }, () => t.fail('a row')), HEAD)
 })
 
 t.test('one changed, lost or added byte anywhere, and no row is handed over', async (t) => {
   const file = join(t.testdir(), 'table.snapshot')
-  await writeSnapshot(file, { head: HEAD, rows: rowsOf(20), signal: NEVER })
+  await writeSnapshot(file, { head: HEAD, rows: toSnapshotRows(rowsOf(20)), signal: NEVER })
   const good = await readFile(file)
   const place = fc.integer({ min: 0, max: good.length - 1 })
   const damage = fc.oneof(
@@ -55,22 +57,23 @@ t.test('one changed, lost or added byte anywhere, and no row is handed over', as
   const check = async (bytes: Buffer) => {
     await writeFile(file, bytes)
     let rows = 0
-    const error = await readSnapshot(file, () => (rows += 1)).catch((error) => error)
+    const error = await readSnapshot({ file, format }, () => (rows += 1)).catch((error) => error)
     return error instanceof SnapshotDamaged && rows === 0
   }
   await fc.assert(fc.asyncProperty(damage, check), { numRuns: 300 })
   await writeFile(file, good)
-  t.same(await readSnapshot(file, () => {}), HEAD)
+  t.same(await readSnapshot({ file, format }, () => {}), HEAD)
 })
 
 t.test('refuses a file of another format, with a right checksum', async (t) => {
   const file = join(t.testdir(), 'table.snapshot')
   const whole = '"storeId":"x","revision":1,"mark":"m","freshAt":"2026-01-31T12:00:00Z"'
-  const heads = ['{"format":"landfall-table/2"}', `{"format":"landfall-table/1",${whole}}`, 'x', 'null', '']
+  const later = `{"format":"landfall-table/2",${whole},"fields":[]}`
+  const heads = [later, `{"format":"landfall-table/1",${whole}}`, 'x', 'null', '']
   for (const head of heads) {
     await writeWithChecksum(file, head === '' ? '' : `${head}\n`)
     await t.rejects(
-      readSnapshot(file, () => {}),
+      readSnapshot({ file, format }, () => {}),
       SnapshotDamaged,
       head,
     )
@@ -90,8 +93,8 @@ t.test('reads what a version with other fields has written', async (t) => {
     file,
     `${JSON.stringify({ ...head, fields: ['later', 'state'] })}\n1 a.example ["x","running"]\n`,
   )
-  const rows: SnapshotRow[] = []
-  await readSnapshot(file, (row) => rows.push(row))
+  const rows: ReadRow[] = []
+  await readSnapshot({ file, format }, (row) => rows.push(row))
   t.same(
     rows.map(({ json, fields }) => parseRowJson(json, fields)),
     [{ later: 'x', state: 'running' }],
@@ -101,14 +104,17 @@ t.test('reads what a version with other fields has written', async (t) => {
 t.test('the file from before stays when writing is given up or fails', async (t) => {
   const folder = t.testdir()
   const file = join(folder, 'table.snapshot')
-  await writeSnapshot(file, { head: HEAD, rows: rowsOf(3), signal: NEVER })
+  await writeSnapshot(file, { head: HEAD, rows: toSnapshotRows(rowsOf(3)), signal: NEVER })
   const before = await readFile(file)
   const rows = rowsOf(10)
-  t.equal(await writeSnapshot(file, { head: HEAD, rows, signal: AbortSignal.abort() }), false)
-  const replaced = writeSnapshot(file, { head: HEAD, rows, signal: NEVER })
+  t.equal(
+    await writeSnapshot(file, { head: HEAD, rows: toSnapshotRows(rows), signal: AbortSignal.abort() }),
+    false,
+  )
+  const replaced = writeSnapshot(file, { head: HEAD, rows: toSnapshotRows(rows), signal: NEVER })
   rows.startRebuild().finish()
   t.equal(await replaced, false, 'all rows were replaced meanwhile')
-  const broken = { rebuilds: 0, pieces: fail }
+  const broken = { form: ROUTE_FORM, rebuilds: 0, pieces: fail }
   await t.rejects(writeSnapshot(file, { head: HEAD, rows: broken, signal: NEVER }), /unreadable/)
   t.same(await readFile(file), before)
   t.same(await readdir(folder), ['table.snapshot'])
@@ -117,14 +123,14 @@ t.test('the file from before stays when writing is given up or fails', async (t)
 t.test('what a crash left of a temporary file is replaced', async (t) => {
   const folder = t.testdir({ 'table.snapshot.tmp': 'rest' })
   const file = join(folder, 'table.snapshot')
-  t.equal(await writeSnapshot(file, { head: HEAD, rows: rowsOf(3), signal: NEVER }), true)
-  t.same(await readSnapshot(file, () => {}), HEAD)
+  t.equal(await writeSnapshot(file, { head: HEAD, rows: toSnapshotRows(rowsOf(3)), signal: NEVER }), true)
+  t.same(await readSnapshot({ file, format }, () => {}), HEAD)
 })
 
 t.test('rows that change while they are written are in it, as they were or as they are', async (t) => {
   const file = join(t.testdir(), 'table.snapshot')
   const rows = rowsOf(20_000)
-  const writing = writeSnapshot(file, { head: HEAD, rows, signal: NEVER })
+  const writing = writeSnapshot(file, { head: HEAD, rows: toSnapshotRows(rows), signal: NEVER })
   let isWriting = true
   const written = writing.finally(() => {
     isWriting = false
@@ -136,7 +142,7 @@ t.test('rows that change while they are written are in it, as they were or as th
   }
   t.equal(await written, true)
   const read = new Map<string, number>()
-  await readSnapshot(file, ({ hostname, revision }) => read.set(hostname, revision))
+  await readSnapshot({ file, format }, ({ name, revision }) => read.set(name, revision))
   t.equal(read.size, 20_000)
 })
 
