@@ -1,6 +1,6 @@
 /** How often one login or one network may have others work for it: what counts costs a visitor nothing else. */
 
-import { toClient } from '../client-address.ts'
+import { toClient } from '../../lib/client-address.ts'
 import { TwoGenerations } from '../tokens/two-generations.ts'
 import { LoginError } from './errors.ts'
 

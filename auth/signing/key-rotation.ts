@@ -1,5 +1,6 @@
 /** Which key signs, which are known, and when the next one is due: decided from the records alone, so that all edges agree. */
 
+import { findCurrent, findNextTurn, toTurns } from '../../lib/key-rotation.ts'
 import type { SigningKeyRow } from '../access.ts'
 
 export interface RotationTimes {
@@ -39,9 +40,7 @@ function overlapOf({ keyMs }: RotationTimes): number {
 /** The one key that signs at `nowMs`; edges that see the same records choose the same one. */
 export function findSigningRow(rows: readonly SigningKeyRow[], nowMs: number): SigningKeyRow | undefined {
   const usable = rows.filter(({ signsUntil }) => signsUntil === undefined || nowMs < Date.parse(signsUntil))
-  const begun = usable.filter(({ signsFrom }) => Date.parse(signsFrom) <= nowMs)
-  // The first key of all was just made by an edge whose clock is ahead of this one's.
-  return begun.toSorted(compareRows).at(-1) ?? usable.toSorted(compareRows)[0]
+  return findCurrent(usable, fromOf, nowMs)
 }
 
 /** Whether what it signed still counts. */
@@ -55,16 +54,13 @@ export function planKey(
   nowMs: number,
   times: RotationTimes,
 ): KeyPlan | undefined {
-  const last = rows
-    .filter(({ signsUntil }) => signsUntil === undefined)
-    .toSorted(compareRows)
-    .at(-1)
+  const endless = rows.filter(({ signsUntil }) => signsUntil === undefined)
+  const last = toTurns(endless, fromOf).at(-1)
   // The first start; or the newest key was deleted because it is no secret any more.
   if (last === undefined) return { signsFrom: findSigningRow(rows, nowMs)?.signsUntil ?? toInstant(nowMs) }
-  const overlapMs = overlapOf(times)
-  const dueMs = Date.parse(last.signsFrom) + times.keyMs
-  if (nowMs < dueMs - overlapMs) return undefined
-  const turnMs = Math.max(dueMs, nowMs + overlapMs)
+  const schedule = { keyMs: times.keyMs, aheadMs: overlapOf(times) }
+  const turnMs = findNextTurn(Date.parse(last.signsFrom), schedule, nowMs)
+  if (turnMs === undefined) return undefined
   return { signsFrom: toInstant(turnMs), end: toEnd(last, turnMs, times) }
 }
 
@@ -74,11 +70,8 @@ function toEnd({ id }: SigningKeyRow, turnMs: number, times: RotationTimes): Key
   return { id, signsUntil: toInstant(turnMs), knownUntil }
 }
 
-/** By when they begin to sign, then by id. */
-function compareRows(one: SigningKeyRow, other: SigningKeyRow): number {
-  const difference = Date.parse(one.signsFrom) - Date.parse(other.signsFrom)
-  if (difference !== 0) return difference
-  return one.id < other.id ? -1 : 1
+function fromOf({ signsFrom }: SigningKeyRow): string {
+  return signsFrom
 }
 
 function toInstant(ms: number): string {

@@ -2,13 +2,14 @@
 
 import { randomBytes } from 'node:crypto'
 import { errors, type JWTPayload, type JWTVerifyOptions, jwtVerify, SignJWT } from 'jose'
+import type { KeyRotation } from '../../lib/key-rotation.ts'
 import type { Access } from '../access.ts'
 import { AuthError } from '../errors.ts'
 import { CLOCK_TOLERANCE_S, checkClaims, readShape } from '../tokens/token-shape.ts'
 import { KeyRing, type KeyRingDeps } from './key-ring.ts'
 import { findSigningRow, isKnown } from './key-rotation.ts'
 import { type Jwks, PublishedKeys } from './published-keys.ts'
-import { type RotationLoop, startRotation } from './rotation-loop.ts'
+import { startRotation } from './rotation-loop.ts'
 import {
   ALGORITHM,
   type Claims,
@@ -52,7 +53,7 @@ interface Settings {
 interface Parts {
   readonly access: SigningKeysDeps['access']
   readonly ring: KeyRing
-  readonly rotation: RotationLoop
+  readonly rotation: KeyRotation
 }
 
 const DAY_MS = 86_400_000

@@ -1,6 +1,6 @@
 /** How many credentials that do not count a client may have checked: a signature check costs more than sending a forged token. */
 
-import { toClient } from '../client-address.ts'
+import { toClient } from '../../lib/client-address.ts'
 import { AuthError } from '../errors.ts'
 import { TwoGenerations } from './two-generations.ts'
 

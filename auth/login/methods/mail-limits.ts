@@ -1,6 +1,6 @@
 /** How many login mails an hour may be asked for, in the memory of this edge. */
 
-import { toClient } from '../../client-address.ts'
+import { toClient } from '../../../lib/client-address.ts'
 import { RecentCounts } from './recent-counts.ts'
 
 const PER_ADDRESS = 5

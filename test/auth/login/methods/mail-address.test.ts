@@ -1,9 +1,9 @@
 /** Addresses in one form, and counts of the last hour. */
 
 import t from 'tap'
-import { toClient } from '../../../../auth/client-address.ts'
 import { toEmailAddress, toUserId } from '../../../../auth/email-address.ts'
 import { RecentCounts } from '../../../../auth/login/methods/recent-counts.ts'
+import { toClient } from '../../../../lib/client-address.ts'
 
 t.test('brings addresses into one form', (t) => {
   for (const [text, expected] of [

@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net'
 import { createServer, type Socket } from 'node:net'
 import t, { type Test } from 'tap'
 import type { MailOutcome } from '../../../../auth/login/methods/mail-sender.ts'
-import { findFreePort } from '../../../helpers/landfall.ts'
+import { findFreePort } from '../../../helpers/free-port.ts'
 import { ADA, BOB, LOGIN } from '../login-kit.ts'
 import { askFor, askPageOf, linkOf, mailKitFor } from './mail-kit.ts'
 
