@@ -1,6 +1,6 @@
 /** Makes the two kinds of X.509 certificate (RFC 5280) that a local authority needs: its own and a server's. */
 
-import './reflect-metadata.ts'
+import 'reflect-metadata'
 import {
   createHash,
   createPublicKey,

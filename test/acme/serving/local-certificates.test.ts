@@ -1,13 +1,15 @@
-/** Server names and certificates: which is served, when it is made anew, and what a stranger can cost. */
+/** Without a CA: which certificate of the local one is served, when it is made anew, and what a stranger can cost. */
 
 import { X509Certificate } from 'node:crypto'
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { connect, createServer } from 'node:tls'
 import t, { type Test } from 'tap'
-import { type Certificates, type CertificatesSettings, createCertificates } from '../../acme/certificates.ts'
-import { type IssuedCertificate, loadLocalCa } from '../../acme/local-ca.ts'
+import { type IssuedCertificate, loadLocalCa } from '../../../acme/local-ca.ts'
+import { createServing, type Serving } from '../../../acme/serving/serving.ts'
+import { MemoryTable, sealer } from './memory-table.ts'
 
+const CLIENT = '198.51.100.7'
 const DAY_MS = 86_400_000
 const KNOWN = new Set(['a.localhost', 'b.localhost', 'admin.localhost', 'shop.test', 'c.localhost'])
 
@@ -26,7 +28,12 @@ class Issues {
   }
 }
 
-async function certificatesFor(t: Test, settings: CertificatesSettings = {}) {
+interface Settings {
+  readonly maxContexts?: number
+  readonly now?: () => number
+}
+
+async function certificatesFor(t: Test, settings: Settings = {}) {
   const authority = await loadLocalCa(t.testdir(), settings.now ? { now: settings.now } : {})
   const ca = new Issues((names) => authority.issue(names))
   const warnings: string[] = []
@@ -37,15 +44,17 @@ async function certificatesFor(t: Test, settings: CertificatesSettings = {}) {
     error: ignore,
     warn: (_: unknown, text: string) => warnings.push(text),
   }
-  const isKnown = (name: string) => KNOWN.has(name)
-  const certificates = createCertificates({ ca, isKnown, domain: 'localhost', log }, settings)
+  const isServed = (name: string) => KNOWN.has(name)
+  const deps = { table: new MemoryTable(), sealer, localCa: ca, isServed, log }
+  const certificates = createServing(deps, { domain: 'localhost', ...settings })
+  t.teardown(() => certificates[Symbol.dispose]())
   return { authority, ca, certificates, warnings }
 }
 
-async function serverFor(t: Test, certificates: Certificates): Promise<number> {
+async function serverFor(t: Test, certificates: Serving): Promise<number> {
   const server = createServer({
     SNICallback: (name, done) => {
-      certificates.contextFor(name).then((context) => done(null, context), done)
+      Promise.resolve(certificates.contextFor(name, CLIENT)).then((context) => done(null, context), done)
     },
   })
   server.listen(0, '127.0.0.1')
@@ -83,11 +92,14 @@ t.test('a client that does not trust the authority refuses', async (t) => {
 
 t.test('makes one certificate per known name, and one for everybody else', async (t) => {
   const { ca, certificates } = await certificatesFor(t)
-  const strangers = ['x1.localhost', 'x2.localhost', 'deep.a.localhost', 'stranger.test', '', undefined]
-  const contexts = await Promise.all(strangers.map((name) => certificates.contextFor(name)))
+  const strangers = ['x1.a.localhost', 'x2.a.localhost', 'deep.b.a.localhost', 'stranger.test', '', undefined]
+  const contexts = await Promise.all(strangers.map(async (name) => certificates.contextFor(name, CLIENT)))
   t.equal(new Set(contexts).size, 1)
-  t.equal(await certificates.contextFor('localhost'), contexts[0])
-  t.equal(await certificates.contextFor('a.localhost'), await certificates.contextFor('A.LOCALHOST'))
+  t.equal(await certificates.contextFor('localhost', CLIENT), contexts[0])
+  t.equal(
+    await certificates.contextFor('a.localhost', CLIENT),
+    await certificates.contextFor('A.LOCALHOST', CLIENT),
+  )
   t.same(ca.names, ['localhost *.localhost', 'a.localhost'])
 })
 
@@ -110,9 +122,9 @@ t.test('gives names that are no host names the default certificate', async (t) =
     `${'a.'.repeat(200)}localhost`,
     'a'.repeat(100_000),
   ]
-  const authority = await certificates.contextFor(undefined)
+  const authority = await certificates.contextFor(undefined, CLIENT)
   for (const name of hostile)
-    t.equal(await certificates.contextFor(name), authority, JSON.stringify(name.slice(0, 40)))
+    t.equal(await certificates.contextFor(name, CLIENT), authority, JSON.stringify(name.slice(0, 40)))
   t.same(ca.names, ['localhost *.localhost'])
 })
 
@@ -121,22 +133,25 @@ t.test('does not ask whether a thing that is no host name is known', async (t) =
   const { ca } = await certificatesFor(t)
   const ignore = () => {}
   const log = { debug: ignore, info: ignore, error: ignore, warn: ignore }
-  const isKnown = (name: string) => asked.push(name) > 0
-  const certificates = createCertificates({ ca, isKnown, domain: 'localhost', log })
-  await certificates.contextFor('10.0.0.1')
-  await certificates.contextFor('A.localhost')
+  const isServed = (name: string) => asked.push(name) > 0
+  const deps = { table: new MemoryTable(), sealer, localCa: ca, isServed, log }
+  const certificates = createServing(deps, { domain: 'localhost' })
+  await certificates.contextFor('10.0.0.1', CLIENT)
+  await certificates.contextFor('A.localhost', CLIENT)
   t.same(asked, ['a.localhost'])
 })
 
 t.test('makes a certificate once for handshakes that come at once', async (t) => {
   const { ca, certificates } = await certificatesFor(t)
-  const contexts = await Promise.all(Array.from({ length: 50 }, () => certificates.contextFor('a.localhost')))
+  const contexts = await Promise.all(
+    Array.from({ length: 50 }, async () => certificates.contextFor('a.localhost', CLIENT)),
+  )
   t.equal(new Set(contexts).size, 1)
   t.same(ca.names, ['a.localhost'])
 })
 
 t.test('holds no more certificates than its capacity and drops the one not used for longest', async (t) => {
-  const { ca, certificates } = await certificatesFor(t, { capacity: 2 })
+  const { ca, certificates } = await certificatesFor(t, { maxContexts: 2 })
   for (const name of [
     'a.localhost',
     'b.localhost',
@@ -145,7 +160,7 @@ t.test('holds no more certificates than its capacity and drops the one not used 
     'a.localhost',
     'b.localhost',
   ]) {
-    await certificates.contextFor(name)
+    await certificates.contextFor(name, CLIENT)
   }
   t.same(ca.names, ['a.localhost', 'b.localhost', 'c.localhost', 'b.localhost'])
 })
@@ -153,13 +168,13 @@ t.test('holds no more certificates than its capacity and drops the one not used 
 t.test('renews a certificate that has less than a third of its life left', async (t) => {
   let nowMs = Date.now()
   const { ca, certificates } = await certificatesFor(t, { now: () => nowMs })
-  const first = await certificates.contextFor('a.localhost')
+  const first = await certificates.contextFor('a.localhost', CLIENT)
   nowMs += 59.9 * DAY_MS
-  t.equal(await certificates.contextFor('a.localhost'), first)
+  t.equal(await certificates.contextFor('a.localhost', CLIENT), first)
   nowMs += 0.2 * DAY_MS
   const renewals = await Promise.all([
-    certificates.contextFor('a.localhost'),
-    certificates.contextFor('a.localhost'),
+    Promise.resolve(certificates.contextFor('a.localhost', CLIENT)),
+    Promise.resolve(certificates.contextFor('a.localhost', CLIENT)),
   ])
   t.not(renewals[0], first)
   t.equal(renewals[0], renewals[1], 'renewed once')
@@ -169,18 +184,18 @@ t.test('renews a certificate that has less than a third of its life left', async
 t.test('serves the old certificate while it is valid when renewal fails', async (t) => {
   let nowMs = Date.now()
   const { ca, certificates, warnings } = await certificatesFor(t, { now: () => nowMs })
-  const first = await certificates.contextFor('a.localhost')
+  const first = await certificates.contextFor('a.localhost', CLIENT)
   ca.failing = true
   nowMs += 80 * DAY_MS
-  t.equal(await certificates.contextFor('a.localhost'), first)
+  t.equal(await certificates.contextFor('a.localhost', CLIENT), first)
   t.same(warnings, ['no certificate could be made'])
   nowMs += 11 * DAY_MS
-  await t.rejects(certificates.contextFor('a.localhost'), {
+  await t.rejects(Promise.resolve(certificates.contextFor('a.localhost', CLIENT)), {
     code: 'certificate_failed',
     cause: { message: 'disk full' },
   })
   ca.failing = false
-  t.ok(await certificates.contextFor('a.localhost'), 'tries again')
+  t.ok(await certificates.contextFor('a.localhost', CLIENT), 'tries again')
 })
 
 t.test('knows which host names the served certificate covers', async (t) => {
@@ -206,7 +221,7 @@ t.test('knows which host names the served certificate covers', async (t) => {
     ['127.0.0.1', 'a.localhost', true],
     ['stranger.test', 'stranger.test', false],
     ['stranger.localhost', 'stranger.localhost', true],
-    ['stranger.localhost', 'other.localhost', true],
+    ['stranger.localhost', 'other.localhost', false],
     ['localhost', 'x.localhost', true],
     ['localhost', '*.localhost', false],
   ]

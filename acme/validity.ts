@@ -1,0 +1,14 @@
+/** When a certificate may be shown. */
+
+/** An issuer's clock may be before ours; what is young by so much is good for clients whose clocks are right. */
+export const SKEW_MS = 3_600_000
+
+/** Unix milliseconds. */
+export interface Validity {
+  readonly notBeforeMs: number
+  readonly notAfterMs: number
+}
+
+export function isCurrent({ notBeforeMs, notAfterMs }: Validity, nowMs: number): boolean {
+  return notBeforeMs <= nowMs + SKEW_MS && nowMs < notAfterMs
+}
