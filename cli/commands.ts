@@ -1,6 +1,7 @@
 /** The table of all commands, and what each noun is. */
 
 import type { Command } from './command.ts'
+import { CERTIFICATE_COMMANDS } from './commands/certificate-commands.ts'
 import { DOMAIN_COMMANDS } from './commands/domain-commands.ts'
 import { EVENT_COMMANDS } from './commands/event-commands.ts'
 import { GRANT_COMMANDS } from './commands/grant-commands.ts'
@@ -47,6 +48,7 @@ export const COMMANDS: readonly Command[] = [
   ...VM_TOKEN_COMMANDS,
   ...ROUTE_COMMANDS,
   ...DOMAIN_COMMANDS,
+  ...CERTIFICATE_COMMANDS,
   ...POOL_COMMANDS,
   ...TOKEN_COMMANDS,
   ...KEY_COMMANDS,

@@ -2,6 +2,7 @@
 
 import { readFile } from 'node:fs/promises'
 import { isAbsolute, join } from 'node:path'
+import { rootCertificates } from 'node:tls'
 import type { Environment } from '../lib/env-reader.ts'
 import { CliError, refuseUsage } from './errors.ts'
 import { API_URL, isTokenText } from './kinds.ts'
@@ -22,6 +23,8 @@ export interface Connection {
 interface Address {
   readonly url: string
   readonly caFile?: string
+  /** The file is an edge's own, which may have got a certificate of a public authority since. */
+  readonly isLocal?: true
   readonly from: string
 }
 
@@ -38,9 +41,17 @@ export async function getConnection(env: Environment, warn: (line: string) => vo
     throw new CliError('cli_token_missing', { detail: `${address.from}: ${address.url}` })
   if (!isTokenText(token))
     throw new CliError('cli_token_missing', { detail: 'What is there cannot be a token.' })
-  const caFile = settingOf(env, 'LANDFALL_CA_FILE') ?? address.caFile
-  const trust = caFile === undefined ? {} : { caFile, ca: await readText(caFile) }
-  return { url: address.url, from: address.from, token, ...trust }
+  return { url: address.url, from: address.from, token, ...(await readTrust(env, address)) }
+}
+
+/** A file that somebody named is all that is trusted. @throws CliError `cli_file_unusable` */
+async function readTrust(env: Environment, address: Address): Promise<Pick<Connection, 'ca' | 'caFile'>> {
+  const named = settingOf(env, 'LANDFALL_CA_FILE')
+  const caFile = named ?? address.caFile
+  if (caFile === undefined) return {}
+  const ca = await readText(caFile)
+  const isBesidePublic = named === undefined && address.isLocal === true
+  return { caFile, ca: isBesidePublic ? [ca, ...rootCertificates].join('\n') : ca }
 }
 
 /** A folder that is named comes before a login; one that is merely there comes after it. */
@@ -69,6 +80,7 @@ async function findLocal(env: Environment): Promise<Address | undefined> {
     return {
       url: parseUrl(String(url), '"url"'),
       caFile: isThere ? caFile : join(folder, 'ca.pem'),
+      isLocal: true,
       from: file,
     }
   } catch (cause) {

@@ -97,6 +97,12 @@ export const FAULTS = {
     title: 'It did not happen in time',
     next: 'It may still happen. Look again later, or give it longer with --timeout.',
   },
+  cli_domain_wrong: {
+    ...OURS,
+    exit: EXIT.refused,
+    title: 'Something is wrong with the domain',
+    next: 'Do what the lines above say, then check again.',
+  },
   cli_program_missing: {
     ...OURS,
     exit: EXIT.failed,

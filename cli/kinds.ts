@@ -106,6 +106,7 @@ export const IMAGE_KIND = choiceOf('KIND', ['hello', 'small', 'debian'])
 export const EGRESS = choiceOf('EGRESS', ['open', 'none'])
 export const AUTHORIZATION = choiceOf('WHO', ['app', 'edge'])
 export const ROLE = choiceOf('ROLE', ['viewer', 'root'])
+export const CERTIFICATE_ACTION = choiceOf('ACTION', ['show', 'upload', 'remove', 'renew'])
 
 /** Sent as `Authorization: Bearer`, so it has to be printable and without spaces. A JWT is longer than the API's own. */
 export function isTokenText(text: string): boolean {

@@ -2,8 +2,9 @@
 
 import { printDeleted, printListing, printRecord } from '../answers.ts'
 import { type Json, path } from '../api.ts'
+import { printSteps, wrongSteps } from '../certificate-steps.ts'
 import { type Command, type CommandContext, command } from '../command.ts'
-import { CliError } from '../errors.ts'
+import { ApiRefusal, CliError } from '../errors.ts'
 import { DOMAIN, HOSTNAME, PORT, VM, WAIT } from '../kinds.ts'
 import { pause } from '../pause.ts'
 import { Progress } from '../progress.ts'
@@ -63,15 +64,20 @@ export const DOMAIN_COMMANDS: readonly Command[] = [
       })
       if (!wait || isProven(view)) return printDomain(context, view)
       sayRecords(context, view)
-      return waitForProof(context, hostname, timeout)
+      return printDomain(context, await waitForProof(context, hostname, timeout))
     },
   }),
   command('domain check', {
-    summary: 'Looks into DNS for the proof that a domain is yours',
+    summary: 'Looks into DNS for the proof that a domain is yours, and at all that its certificate needs',
+    details:
+      'It goes through the route, DNS, CAA, delegation, budgets, the authority, the order and the certificate. The exit\n' +
+      "code is 0 when nothing is wrong. Operators may name the platform's own names as well.",
     arguments: { hostname: DOMAIN_ARGUMENT },
     options: WAIT_OPTIONS,
-    run: async (context, { args: { hostname }, options: { wait, timeout } }) =>
-      wait ? waitForProof(context, hostname, timeout) : printDomain(context, await check(context, hostname)),
+    run: async (context, { args: { hostname }, options: { wait, timeout } }) => {
+      const view = await (wait ? waitForProof(context, hostname, timeout) : findProof(context, hostname))
+      return printCheck(context, { hostname, view })
+    },
   }),
   command('domain delete', {
     summary: 'Takes a custom domain away',
@@ -87,17 +93,65 @@ function check({ api }: CommandContext, hostname: string): Promise<Json> {
   return api.call({ method: 'POST', path: path`/v1/domains/${hostname}/check` })
 }
 
-/** @throws CliError `cli_timed_out` */
+/** Undefined for a name that nobody has to prove: the platform's own. */
+async function findProof(context: CommandContext, hostname: string): Promise<Json | undefined> {
+  try {
+    return await check(context, hostname)
+  } catch (error) {
+    const isMissing = error instanceof ApiRefusal && error.code === 'api_not_found'
+    if (!isMissing || !(await isOwnName(context, hostname))) throw error
+    return undefined
+  }
+}
+
+/** What the API knows a certificate of is no stranger's name. */
+function isOwnName({ api }: CommandContext, hostname: string): Promise<boolean> {
+  return api.call({ method: 'GET', path: path`/v1/certificates/${hostname}` }).then(
+    () => true,
+    (error: unknown) => {
+      if (error instanceof ApiRefusal) return false
+      throw error
+    },
+  )
+}
+
+interface Checked {
+  readonly hostname: string
+  readonly view: Json | undefined
+}
+
+/** The proof, and then step by step what the certificate needs. @throws CliError `cli_domain_wrong` */
+async function printCheck(context: CommandContext, { hostname, view }: Checked): Promise<void> {
+  const isProofLacking = view !== undefined && !isProven(view)
+  const certificate = isProofLacking ? undefined : await checkCertificate(context, hostname)
+  if (context.isJson) {
+    const shown = { hostname, ...view, ...(certificate && { certificate }) }
+    await context.output.printJson(shown)
+  } else {
+    if (view !== undefined) await printDomain(context, view)
+    if (certificate !== undefined) await printSteps(context, certificate)
+  }
+  const wrong = isProofLacking ? ['proof'] : wrongSteps(certificate ?? {})
+  if (wrong.length > 0)
+    throw new CliError('cli_domain_wrong', { detail: `${hostname}: ${wrong.join(', ')}.` })
+}
+
+function checkCertificate({ api }: CommandContext, hostname: string): Promise<Json> {
+  const query = { check: 'true' }
+  return api.call({ method: 'GET', path: path`/v1/certificates/${hostname}`, query })
+}
+
+/** The proven domain. @throws CliError `cli_timed_out` */
 async function waitForProof(
   context: CommandContext,
   hostname: string,
   timeoutMs = DEFAULT_WAIT_MS,
-): Promise<void> {
+): Promise<Json> {
   using progress = new Progress(context.output)
   const deadline = performance.now() + timeoutMs
   for (let pollMs = FIRST_POLL_MS; ; pollMs = Math.min(pollMs * 2, MAX_POLL_MS)) {
     const view = await check(context, hostname)
-    if (isProven(view)) return await printDomain(context, view)
+    if (isProven(view)) return view
     const found = textOf(view, 'lastError')
     if (performance.now() + pollMs > deadline) {
       const next = `Set the DNS record that "landfall domain show ${hostname}" names, then check again.`

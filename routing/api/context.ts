@@ -1,9 +1,10 @@
 /** What every resource of the admin API is given. */
 
+import type { Buckets } from '../../lib/buckets.ts'
 import type { Log } from '../../lib/log.ts'
 import type { Sealer } from '../../lib/seal.ts'
 import type { Store } from '../store/store.ts'
-import type { Buckets } from './buckets.ts'
+import type { CertificateDesk } from './certificate-desk.ts'
 import type { ProofDns } from './domain-proof.ts'
 import type { Places } from './places.ts'
 import type { TokenLookup } from './token-lookup.ts'
@@ -14,6 +15,7 @@ export interface ApiDeps {
   readonly table: TableView
   /** Answers for `domain/` proofs; node:dns/promises fits. @throws errors with Node's DNS codes */
   readonly dns: ProofDns
+  readonly certificates: CertificateDesk
   /** Seals what the store must not show in clear. */
   readonly sealer: Sealer
   /** The system's clock unless given. */

@@ -1,6 +1,7 @@
 /** Custom domains: whose they are, when a route may use one, and the documents that change with one. */
 
 import { randomBytes } from 'node:crypto'
+import { findUploadDeletions } from '../certificates/former-uploads.ts'
 import { RecordInvalid, RoutingError } from '../errors.ts'
 import { type Edit, toEdit } from '../records/edits.ts'
 import { DOMAINS, findRecord, type Stored, VMS } from '../records/record-kinds.ts'
@@ -123,7 +124,7 @@ async function checkRoom({ store }: ApiContext, vm: string): Promise<void> {
   throw new RecordInvalid('/vm', `It has ${MAX_HOSTNAMES} domains, and cannot have more.`)
 }
 
-/** The edits of a domain's record and of what finds it by its VM. */
+/** The edits of a domain's record, of what finds it by its VM, and of what was uploaded for it when another has it. */
 export async function domainEdits(
   { store }: Pick<ApiContext, 'store'>,
   before: Stored<DomainRecord> | undefined,
@@ -137,7 +138,9 @@ export async function domainEdits(
     const value = vm === after?.vm ? { vm, hostname } : undefined
     return toDerived({ key, before: claim, after: value })
   })
-  return [toEdit(DOMAINS.prefix + hostname, { before, after }), ...(await Promise.all(claims))]
+  const isSame = before === undefined || before.record.challenge === after?.challenge
+  const uploads = isSame ? [] : await findUploadDeletions(store, before.record.hostname)
+  return [toEdit(DOMAINS.prefix + hostname, { before, after }), ...(await Promise.all(claims)), ...uploads]
 }
 
 /** A proven domain goes where its route leads. */

@@ -172,7 +172,7 @@ function checkNoWildcard(text: string): void {
   if (!text.includes('*')) return
   throw new RecordInvalid(
     '/hostname',
-    'It must be one host name. Wildcards come with certificates by dns-01, which are not there yet.',
+    'It must be one host name: wildcard host names are not routed. Ask for each name by itself.',
   )
 }
 

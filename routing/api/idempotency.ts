@@ -1,11 +1,11 @@
 /** Idempotency-Key on POST (draft-ietf-httpapi-idempotency-key-header): the same request twice, one effect and one answer. */
 
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import { Buckets } from '../../lib/buckets.ts'
 import { digestOf } from '../../lib/digest.ts'
 import { RoutingError } from '../errors.ts'
 import type { Verb } from '../records/records.ts'
 import { type AnswerClaim, openClaim } from './answer-claims.ts'
-import { Buckets } from './buckets.ts'
 import { BOOTSTRAP_ID, type Caller, mayAnywhere } from './caller.ts'
 import type { ApiContext } from './context.ts'
 

@@ -40,6 +40,7 @@ const TAGS: Readonly<Record<string, string>> = {
   vms: 'Virtual machines, their ports, and who may reach them: grants, tokens for programs, share links',
   routes: 'Host names of the platform that lead to a VM or to an address',
   domains: "Customers' own host names, proven before traffic flows",
+  certificates: 'Certificates of host names: ordered, or uploaded',
   tokens: 'Who may call this API',
   keys: 'Public SSH keys',
   sessions: 'Who is logged in',
@@ -172,9 +173,9 @@ function headersOf({ method, path }: Place): readonly object[] {
   return names.map((name) => ({ $ref: `#/components/parameters/${name}` }))
 }
 
-/** A record with an ETag of its own. */
+/** A record with an ETag of its own. What is told of a certificate is more than one record. */
 function isItem(path: string): boolean {
-  return path.endsWith('}')
+  return path.endsWith('}') && tagOf(path) !== 'certificates'
 }
 
 function completeAnswers(responses: Readonly<Record<string, Json>>, { method, path }: Place) {

@@ -9,6 +9,7 @@ import { RoutingError } from '../errors.ts'
 import { addAudit } from './audit.ts'
 import { setAuthentication } from './authentication.ts'
 import { addCalls } from './calls.ts'
+import { addCertificates } from './certificates.ts'
 import type { ApiContext, ApiDeps, ApiSettings } from './context.ts'
 import { addDomains } from './domains.ts'
 import { addEdges } from './edges.ts'
@@ -68,6 +69,7 @@ export async function startAdminApi(
   addLinks(app, context)
   addRoutes(app, context)
   addDomains(app, context)
+  addCertificates(app, context)
   addTokens(app, context)
   addKeys(app, context)
   addSessions(app, context)

@@ -1,13 +1,13 @@
 /** Finds tokens in the store: what was found is believed for half a second, and who guesses is slowed down. */
 
 import { isIPv6 } from 'node:net'
+import { Buckets } from '../../lib/buckets.ts'
 import { isSameSecret } from '../../lib/digest.ts'
 import type { Log } from '../../lib/log.ts'
 import { RoutingError } from '../errors.ts'
 import { findRecord, TOKENS } from '../records/record-kinds.ts'
 import type { TokenRecord } from '../records/records.ts'
 import type { Store } from '../store/store.ts'
-import { Buckets } from './buckets.ts'
 
 /** A token that was ended through another edge has to be refused within a second. */
 const BELIEVED_MS = 500

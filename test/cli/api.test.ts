@@ -5,7 +5,7 @@ import { createServer } from 'node:net'
 import t, { type Test } from 'tap'
 import { HttpsApi } from '../../cli/api.ts'
 import { ApiRefusal, CliError, Interrupted } from '../../cli/errors.ts'
-import { findFreePort } from '../helpers/landfall.ts'
+import { findFreePort } from '../helpers/free-port.ts'
 import { until } from '../helpers/until.ts'
 import { problem, type Script, scriptedApiFor, TOKEN } from './scripted-api.ts'
 

@@ -2,6 +2,7 @@
 
 import { chmodSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { rootCertificates } from 'node:tls'
 import t, { type Test } from 'tap'
 import { getConnection } from '../../cli/connection.ts'
 import { isJwt } from '../../cli/kinds.ts'
@@ -77,16 +78,18 @@ t.test('a running landfall dev is found by its data folder', async (t) => {
     url: 'https://admin.localhost:8443',
     from: file,
     token: 'local-token',
-    ca: 'LOCAL',
+    ca: ['LOCAL', ...rootCertificates].join('\n'),
     caFile,
   }
-  t.same(await find(local), expected)
+  t.same(await find(local), expected, 'an edge may have got a certificate of a public authority')
   write('other.pem', 'OTHER')
   write(
     'data/api.json',
     JSON.stringify({ url: 'https://admin.localhost:8443/', caFile: join(home, 'other.pem') }),
   )
-  t.same((await find(local)).ca, 'OTHER')
+  t.match((await find(local)).ca, /^OTHER\n/)
+  const named = { ...local, LANDFALL_CA_FILE: caFile }
+  t.equal((await find(named)).ca, 'LOCAL', 'what somebody named is all that is trusted')
   for (const text of ['', '{}', '{"url": "http://admin.localhost"}', '[]']) {
     write('data/api.json', text)
     await t.rejects(find(local), { code: 'cli_file_unusable' }, text)

@@ -49,11 +49,12 @@ t.test('every code of the command line itself', (t) => {
 })
 
 t.test('every setting that the command line reads', (t) => {
-  const names = rowsLike(/^\| `[A-Z_]+` \|/).map((line) => /`([A-Z_]+)`/.exec(line)?.[1])
+  const names = rowsLike(/^\| `[A-Z0-9_]+` \|/).map((line) => /`([A-Z0-9_]+)`/.exec(line)?.[1])
   const wanted = [
     'LANDFALL_API',
     'LANDFALL_CA_FILE',
     'LANDFALL_DATA',
+    'LANDFALL_PKCS12_PASSPHRASE',
     'LANDFALL_TOKEN',
     'NO_COLOR',
     'SSH_AUTH_SOCK',

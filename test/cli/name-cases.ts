@@ -52,9 +52,30 @@ export const NAME_CASES: readonly CommandCase[] = [
   },
   {
     line: 'domain check www.example.org',
-    sent: [['POST', '/v1/domains/www.example.org/check']],
-    stdout: /proven/,
+    sent: [
+      ['POST', '/v1/domains/www.example.org/check'],
+      ['GET', '/v1/certificates/www.example.org'],
+    ],
+    stdout:
+      /proven[\s\S]*\nright +route +Requests are served here\.\nwaiting +dns +It leads \\u\{1b\}\[31mhere\\u\{a\}soon\.\n {22}next: Wait\.\nright +certificate +ec/,
     stderr: '',
+  },
+  {
+    line: 'domain certificate show www.example.org',
+    sent: [['GET', '/v1/certificates/www.example.org']],
+    stdout:
+      /^KEY +SOURCE +ISSUER +ENDS +RENEWED +FINGERPRINT\nec +acme +CN=E1 +2027-01-01T00:00:00Z +2026-12-01T00:00:00Z +AA:BB\nright +route/,
+  },
+  {
+    line: 'domain certificate renew www.example.org',
+    sent: [['POST', '/v1/certificates/www.example.org/renew']],
+    stdout: 'www.example.org\n',
+    stderr: /landfall domain check www\.example\.org/,
+  },
+  {
+    line: 'domain certificate remove www.example.org',
+    sent: [['DELETE', '/v1/certificates/www.example.org']],
+    stderr: 'deleted www.example.org\n',
   },
   { line: 'domain delete www.example.org', sent: [['DELETE', '/v1/domains/www.example.org']] },
 ]

@@ -90,6 +90,27 @@ const DOMAIN = {
   ],
   createdAt: '2026-01-31T12:00:00Z',
 }
+const CERTIFICATE = {
+  hostname: 'www.example.org',
+  state: 'served',
+  steps: [
+    { step: 'route', state: 'right', detail: 'Requests are served here.', next: 'not shown' },
+    { step: 'dns', state: 'waiting', detail: 'It leads \u001b[31mhere\nsoon.', next: 'Wait.' },
+    { step: 'certificate', state: 'right', detail: 'ec from CN=E1, ends at 2027-01-01T00:00:00Z.' },
+  ],
+  certificates: [
+    {
+      keyType: 'ec',
+      names: ['www.example.org'],
+      source: 'acme',
+      issuer: 'CN=E1',
+      notBefore: '2026-10-01T00:00:00Z',
+      notAfter: '2027-01-01T00:00:00Z',
+      renewAt: '2026-12-01T00:00:00Z',
+      fingerprint: 'AA:BB',
+    },
+  ],
+}
 const HOST = {
   name: 'local',
   isAlive: true,
@@ -177,6 +198,8 @@ export const ITEMS: Readonly<Record<string, object>> = {
     provenBy: 'txt',
     url: 'https://www.example.org/',
   },
+  '/v1/certificates/www.example.org': CERTIFICATE,
+  '/v1/certificates/www.example.org/renew': { ...CERTIFICATE, state: 'pending' },
   '/v1/tokens': { tokens: [TOKEN] },
   '/v1/tokens/abc': TOKEN,
   '/v1/keys': {

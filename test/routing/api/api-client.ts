@@ -11,6 +11,7 @@ import type { ApiDeps, ApiSettings } from '../../../routing/api/context.ts'
 import { startAdminApi } from '../../../routing/api/server.ts'
 import { startMemoryStore } from '../../../routing/store/memory-store.ts'
 import type { Store } from '../../../routing/store/store.ts'
+import { createFakeDesk } from '../../helpers/certificate-desk.ts'
 import { createListLog, type Line } from '../logs.ts'
 import { type AnswerCheck, createAnswerCheck } from './answer-check.ts'
 import { createTestSigner } from './test-signer.ts'
@@ -90,6 +91,7 @@ function defaultDeps() {
   return {
     table: { revision: 0, status: () => ({}) },
     dns: { resolveTxt: nothing, resolveCname: nothing },
+    certificates: createFakeDesk(),
     sealer: createSealer(randomBytes(32)),
     signer: createTestSigner(),
     findUser: async () => undefined,

@@ -1,7 +1,7 @@
 /** Whose a custom domain is, while several want it or it changes under way. */
 
 import t from 'tap'
-import { dnsServerFor } from '../../helpers/dns-server.ts'
+import { dnsServerFor } from '../../helpers/scripted-dns.ts'
 import { documentsOf, vmApiFor } from './vm-client.ts'
 
 const SHOP = '/v1/domains/www.shop.example'

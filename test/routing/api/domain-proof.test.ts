@@ -3,7 +3,7 @@
 import { Resolver } from 'node:dns/promises'
 import t from 'tap'
 import { proofRecords, proveDomain } from '../../../routing/api/domain-proof.ts'
-import { type DnsAnswer, dnsServerFor } from '../../helpers/dns-server.ts'
+import { type DnsAnswer, dnsServerFor } from '../../helpers/scripted-dns.ts'
 
 const HOSTNAME = 'shop.example'
 const TXT = '_landfall-challenge.shop.example'

@@ -52,7 +52,7 @@ t.test('names the field of a body that is wrong, and changes nothing', async (t)
 t.test('refuses names that mean something else', async (t) => {
   const { call, revision } = await vmApiFor(t)
   const before = await revision()
-  const reserved = ['admin', 'auth', '8000--a', '1--b']
+  const reserved = ['acme', 'admin', 'auth', 'ns', '8000--a', '1--b']
   for (const name of reserved) {
     t.match(
       await call('PUT', `/v1/vms/${name}`, { body: {} }),
@@ -87,6 +87,17 @@ t.test('refuses names that mean something else', async (t) => {
   )
   t.equal((await call('GET', '/v1/vms/constructor')).status, 404)
   t.ok((await revision()) > before)
+})
+
+t.test('a VM that had a name before it was reserved keeps it', async (t) => {
+  const { call, store } = await vmApiFor(t)
+  await call('PUT', VM, { body: {} })
+  const { value } = (await store.get('vm/a')) ?? {}
+  await store.put('vm/acme', { ...value, name: 'acme' })
+  const changed = await call('PUT', '/v1/vms/acme', { body: { comment: 'still here' } })
+  t.match(changed, { status: 200, json: { comment: 'still here' } })
+  t.equal((await call('DELETE', '/v1/vms/acme')).status, 204)
+  t.equal((await call('PUT', '/v1/vms/acme', { body: {} })).status, 409, 'and nobody has it again')
 })
 
 t.test('takes no name that leads elsewhere', async (t) => {

@@ -1,7 +1,8 @@
 /** What becomes of the store in Redis when the server is away, hangs, loses data or drops its connections. */
 
 import t from 'tap'
-import { dropConnections, findFreePort, redisFor } from '../../helpers/redis.ts'
+import { findFreePort } from '../../helpers/free-port.ts'
+import { dropConnections, redisFor } from '../../helpers/redis.ts'
 import { followFor, loggedStoreFor, takeOne, untilAnswers, watchFor } from '../../helpers/redis-store.ts'
 import { until } from '../../helpers/until.ts'
 

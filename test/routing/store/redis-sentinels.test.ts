@@ -3,7 +3,8 @@
 import t from 'tap'
 import type { Store } from '../../../routing/store/store.ts'
 import { testCommits } from '../../contracts/store-commits.ts'
-import { findFreePort, sentinelsFor } from '../../helpers/redis.ts'
+import { findFreePort } from '../../helpers/free-port.ts'
+import { sentinelsFor } from '../../helpers/redis.ts'
 import { followFor, loggedStoreFor, writeFor } from '../../helpers/redis-store.ts'
 import { until } from '../../helpers/until.ts'
 

@@ -27,10 +27,10 @@ async function keysOf(store: Store): Promise<readonly string[]> {
 }
 
 t.test('knows the names that mean something else', (t) => {
-  for (const name of ['admin', 'auth', '8000--x', '1--', '0--a', '99999--b']) {
+  for (const name of ['acme', 'admin', 'auth', 'ns', '8000--x', '1--', '0--a', '99999--b']) {
     t.ok(isReservedVmName(name), name)
   }
-  for (const name of ['admin2', 'x-admin', 'a--b', '8000-x', 'x--8000', '8000', 'a8--b']) {
+  for (const name of ['admin2', 'x-admin', 'acme-1', 'ns1', 'a--b', '8000-x', 'x--8000', '8000', 'a8--b']) {
     t.notOk(isReservedVmName(name), name)
   }
   t.end()
