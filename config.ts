@@ -1,15 +1,24 @@
 /** Every setting, one line each: name, default, kind, bounds. README.md's table is checked against this file. */
 
-import { BlockList, isIP } from 'node:net'
+import { isIP } from 'node:net'
 import { resolve } from 'node:path'
+import { isAddress, isHostnameText, isLabelText, isRange, parseEndpoint } from './lib/address-text.ts'
 import { type Environment, EnvReader } from './lib/env-reader.ts'
+import { isEmail, isSecureUrl, isSmtpUrl } from './lib/url-text.ts'
 
 const BESIDE_ISSUER = 'set if, and only if, LANDFALL_OIDC_ISSUER is'
 const BESIDE_MAIL = 'set if, and only if, LANDFALL_SMTP_URL is'
 /** A quiet store is asked every 5 s, and given 2 s to answer: what is younger than that is not known to be old. */
 const MIN_AGE_S = 8
 const DAY_MS = 86_400_000
-const HOSTNAME = /^(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$/
+
+const DNS_PORT = 53
+const CHALLENGE_TYPES = ['tls-alpn-01', 'http-01', 'dns-01'] as const
+type ChallengeType = (typeof CHALLENGE_TYPES)[number]
+/** Below what Let's Encrypt allows: 50, 5, 300 and 5 (its page on rate limits, 2026-08). */
+const ACME_LIMITS = { domain: 40, set: 4, account: 240, failures: 4 }
+type AcmeLimit = keyof typeof ACME_LIMITS
+const ACME_LIMIT = /^(domain|set|account|failures)=[1-9]\d{0,8}$/
 
 /** The command line reads these; a shell that has them may start a server as well. */
 const CLI_SETTINGS = ['LANDFALL_API', 'LANDFALL_TOKEN', 'LANDFALL_CA_FILE']
@@ -22,11 +31,13 @@ export function loadConfig(source: Environment) {
   const config = {
     // Absolute: the processes of a VM have other working folders.
     dataFolder: resolve(env.text('LANDFALL_DATA', '.landfall')),
-    domain: env.checked('LANDFALL_DOMAIN', 'localhost', 'a host name in lower case', isHostname),
-    hostName: env.checked('LANDFALL_HOST_NAME', 'local', 'one DNS label in lower case', isLabel),
+    domain: env.checked('LANDFALL_DOMAIN', 'localhost', 'a host name in lower case', isHostnameText),
+    hostName: env.checked('LANDFALL_HOST_NAME', 'local', 'one DNS label in lower case', isLabelText),
     store: readStore(env),
     api: readApi(env),
     auth: readAuth(env),
+    acme: readAcme(env),
+    dns: readDns(env),
     vms: readVms(env),
     logLevel: env.choice('LANDFALL_LOG_LEVEL', 'info', ['debug', 'info', 'warn', 'error', 'silent']),
     listen: readListen(env),
@@ -68,12 +79,17 @@ function readApi(env: EnvReader) {
 }
 
 function readAuth(env: EnvReader) {
-  const oidcIssuer = env.checked('LANDFALL_OIDC_ISSUER', '', 'an https URL', isIssuer)
+  const oidcIssuer = env.checked(
+    'LANDFALL_OIDC_ISSUER',
+    '',
+    'an https URL',
+    (text) => text === '' || isSecureUrl(text),
+  )
   const smtpUrl = env.checked(
     'LANDFALL_SMTP_URL',
     '',
     'a URL without a password, as smtps://user@mail.example.test',
-    isSmtp,
+    (text) => text === '' || isSmtpUrl(text),
   )
   const besideIssuer = (text: string) => (oidcIssuer === '') === (text === '')
   const besideMail = (text: string) => (smtpUrl === '') === (text === '')
@@ -96,6 +112,80 @@ function readAuth(env: EnvReader) {
     revocationAgeSeconds: env.int('LANDFALL_REVOCATION_AGE_S', 60, { min: MIN_AGE_S, max: 86_400 }),
     revocationAwaySeconds: env.int('LANDFALL_REVOCATION_AWAY_S', 3_600, { min: MIN_AGE_S, max: 31_536_000 }),
     failuresPerSecond: env.int('LANDFALL_AUTH_RATE', 20, { min: 1, max: 100_000 }),
+  }
+}
+
+function readAcme(env: EnvReader) {
+  const cas = env.list('LANDFALL_ACME_CAS', 'https URLs of ACME directories', isSecureUrl)
+  return {
+    cas,
+    contact: env.checked(
+      'LANDFALL_ACME_CONTACT',
+      '',
+      'an e-mail address',
+      (text) => text === '' || isEmail(text),
+    ),
+    agree: env.choice('LANDFALL_ACME_AGREE', 'no', ['no', 'yes']),
+    eabFile: env.text('LANDFALL_ACME_EAB_FILE', ''),
+    profiles: env.list('LANDFALL_ACME_PROFILES', 'names of profiles', isWord),
+    keys: env.choice('LANDFALL_ACME_KEYS', 'ec', ['ec', 'ec,rsa']),
+    challenges: readChallenges(env),
+    caFile: env.text('LANDFALL_ACME_CA_FILE', ''),
+    limits: readAcmeLimits(env),
+    contexts: env.int('LANDFALL_MAX_CERTIFICATE_CONTEXTS', 5_000, { min: 10, max: 1_000_000 }),
+    ticketHours: env.int('LANDFALL_TLS_TICKET_HOURS', 12, { min: 1, max: 72 }),
+  }
+}
+
+function readChallenges(env: EnvReader): readonly ChallengeType[] {
+  const isOrder = (text: string) => {
+    const types = text.split(',')
+    return types.every(isChallengeType) && new Set(types).size === types.length
+  }
+  const text = env.checked(
+    'LANDFALL_ACME_CHALLENGES',
+    CHALLENGE_TYPES.join(','),
+    'challenge types, the best first',
+    isOrder,
+  )
+  return text.split(',').filter(isChallengeType)
+}
+
+function readAcmeLimits(env: EnvReader): Readonly<Record<AcmeLimit, number>> {
+  const isLimits = (text: string) => text === '' || text.split(',').every((item) => ACME_LIMIT.test(item))
+  const text = env.checked('LANDFALL_ACME_LIMITS', '', 'limits, as domain=40,set=4', isLimits)
+  const given = text.split(',').map((item) => item.split('=') as [AcmeLimit, string])
+  return {
+    ...ACME_LIMITS,
+    ...(text !== '' && Object.fromEntries(given.map(([name, value]) => [name, Number(value)]))),
+  }
+}
+
+function readDns(env: EnvReader) {
+  const updateServer = env.checked(
+    'LANDFALL_DNS_UPDATE_SERVER',
+    '',
+    'an IP address and port',
+    isEndpointOrNone,
+  )
+  const besideServer = (text: string) => (updateServer === '') === (text === '')
+  const besideUpdates = 'set if, and only if, LANDFALL_DNS_UPDATE_SERVER is'
+  return {
+    addresses: env.list('LANDFALL_ADDRESSES', 'IP addresses', isAddress),
+    resolvers: env.list('LANDFALL_RESOLVERS', 'IP addresses, with a port if it is not 53', isEndpoint),
+    listen: parseEndpoint(
+      env.checked('LANDFALL_DNS_LISTEN', '', 'an IP address and port', isEndpointOrNone),
+      DNS_PORT,
+    ),
+    names: env.list('LANDFALL_DNS_NAMES', 'host names', isHostnameText),
+    updateServer: parseEndpoint(updateServer, DNS_PORT),
+    updateZone: env.checked(
+      'LANDFALL_DNS_UPDATE_ZONE',
+      '',
+      besideUpdates,
+      (text) => besideServer(text) && (text === '' || isHostnameText(text)),
+    ),
+    updateKeyFile: env.checked('LANDFALL_DNS_UPDATE_KEY_FILE', '', besideUpdates, besideServer),
   }
 }
 
@@ -132,9 +222,7 @@ function readListen(env: EnvReader) {
     httpPort: env.int('LANDFALL_HTTP_PORT', 8080, { max: 65_535 }),
     opsPort: env.int('LANDFALL_OPS_PORT', 8081, { max: 65_535 }),
     httpMode: env.choice('LANDFALL_HTTP_MODE', 'redirect', ['redirect', 'relay']),
-    edgeName: env.checked('LANDFALL_EDGE_NAME', 'landfall', 'an HTTP token', (text) =>
-      /^[A-Za-z0-9._-]{1,64}$/.test(text),
-    ),
+    edgeName: env.checked('LANDFALL_EDGE_NAME', 'landfall', 'an HTTP token', isWord),
     accessLog: env.choice('LANDFALL_ACCESS_LOG', 'on', ['on', 'off']),
     trustedProxies: env.list('LANDFALL_TRUSTED_PROXIES', 'IP addresses or CIDR ranges', isRange),
   }
@@ -175,14 +263,6 @@ function readPorts(env: EnvReader): ReadonlySet<number> {
   return new Set(text.split(',').map(Number))
 }
 
-function isHostname(text: string): boolean {
-  return HOSTNAME.test(text)
-}
-
-function isLabel(text: string): boolean {
-  return isHostname(text) && !text.includes('.')
-}
-
 function isPrefix(text: string): boolean {
   return /^[A-Za-z0-9:._-]{1,64}$/.test(text)
 }
@@ -202,41 +282,18 @@ function orPeople(given: readonly string[]): readonly [string, ...string[]] {
   return given.length === 0 ? [first, 'bob@example.test'] : [first, ...others]
 }
 
-/** OpenID Connect Discovery section 3 wants https; a provider on this machine may do without. */
-function isIssuer(text: string): boolean {
-  const url = URL.parse(text)
-  if (url === null) return text === ''
-  const isHere = url.hostname === 'localhost' || /^127\.|^\[::1\]$/.test(url.hostname)
-  const isPlain = url.search === '' && url.hash === '' && url.username === ''
-  return isPlain && (url.protocol === 'https:' || (url.protocol === 'http:' && isHere))
+function isChallengeType(text: string): text is ChallengeType {
+  return CHALLENGE_TYPES.some((type) => type === text)
 }
 
-function isSmtp(text: string): boolean {
-  const url = URL.parse(text)
-  const isServer = url !== null && /^smtps?:$/.test(url.protocol) && url.hostname !== ''
-  return text === '' || (isServer && url.password === '')
+function isWord(text: string): boolean {
+  return /^[A-Za-z0-9._-]{1,64}$/.test(text)
 }
 
-function isEmail(text: string): boolean {
-  return /^[^\s@,;<>"]{1,64}@[^\s@,;<>"]+\.[^\s@,;<>".]+$/.test(text)
+function isEndpoint(text: string): boolean {
+  return parseEndpoint(text, DNS_PORT) !== undefined
 }
 
-function isAddress(text: string): boolean {
-  return isIP(text) !== 0
-}
-
-function isRange(text: string): boolean {
-  const match = /^([^/]+)(?:\/(\d{1,3}))?$/.exec(text)
-  const [, address = '', prefix] = match ?? []
-  try {
-    const family = isIP(address) === 6 ? 'ipv6' : 'ipv4'
-    new BlockList().addSubnet(
-      address,
-      prefix === undefined ? (family === 'ipv6' ? 128 : 32) : Number(prefix),
-      family,
-    )
-    return isAddress(address)
-  } catch {
-    return false
-  }
+function isEndpointOrNone(text: string): boolean {
+  return text === '' || isEndpoint(text)
 }

@@ -2,7 +2,8 @@
 
 import { Resolver } from 'node:dns/promises'
 import { join } from 'node:path'
-import { createCertificates } from './acme/certificates.ts'
+import { type Acme, startAcme } from './acme/acme.ts'
+import { FAULTS as ACME_FAULTS } from './acme/errors.ts'
 import { type LocalCa, loadLocalCa } from './acme/local-ca.ts'
 import { type Auth, startAuth } from './auth/auth.ts'
 import { FAULTS as AUTH_FAULTS } from './auth/errors.ts'
@@ -14,13 +15,15 @@ import type { Connectable } from './lib/piped-server.ts'
 import { createSealer, deriveSealKeys, type Sealer } from './lib/seal.ts'
 import { VERSION } from './lib/version.ts'
 import type { LineWriter } from './proxy/access-log.ts'
+import { toOwnRoute, withOwnRoutes } from './proxy/own-routes.ts'
 import { startProxy } from './proxy/proxy.ts'
-import type { RelayRoute } from './proxy/upstream.ts'
 import type { Waker } from './proxy/wake-holds.ts'
 import { type AccessTable, startAccessTable } from './routing/access/access-table.ts'
 import { createSigningKeyBook } from './routing/access/signing-key-book.ts'
 import { createTokenCheck, loadBootstrapToken } from './routing/api/bootstrap-token.ts'
 import { startAdminApi } from './routing/api/server.ts'
+import { createBooks } from './routing/certificates/books.ts'
+import { startCertificateTable } from './routing/certificates/certificate-table.ts'
 import { FAULTS as ROUTING_FAULTS } from './routing/errors.ts'
 import { createLoginBook } from './routing/logins/login-book.ts'
 import { startPresence } from './routing/presence.ts'
@@ -44,6 +47,8 @@ export interface Edge extends AsyncDisposable {
   readonly httpsPort: number
   readonly httpPort: number
   readonly opsPort: number
+  /** Of the DNS responder for challenges; 0 without one. */
+  readonly dnsPort: number
   /** The local CA's certificate, to be trusted by clients. */
   readonly caFile: string
   /** The public HTTPS address of a host name. */
@@ -74,34 +79,44 @@ export async function startEdge(config: Config, deps: EdgeDeps): Promise<Edge> {
   const urlOf = (hostname: string) => toUrl(hostname, config.listen.publicPort || ports.https)
   const access = started.use(await startAccessTable({ store, log }))
   const secrets = await loadSecrets(config)
-  const common = { ...deps, ...secrets, table, access, urlOf }
+  const dns = createResolver(config)
+  const common = { ...deps, ...secrets, table, access, urlOf, dns }
+  const acme = started.use(await startCertificates(config, { ...common, ca }, started))
   const auth = started.use(await startAuthentication(config, common))
-  const admin = started.use(await startApi(config, { ...common, auth }))
-  const proxy = started.use(await startPublicSide(config, { ...common, ca, meter, admin, auth }))
+  const admin = started.use(await startApi(config, { ...common, auth, acme }))
+  const proxy = started.use(await startPublicSide(config, { ...common, acme, meter, admin, auth }))
   ports.https = proxy.httpsPort
-  started.use(startRetention({ store, log }, config.api))
+  started.use(startRetention({ store, log }, { ...config.api, domain: config.domain }))
   started.use(
     await startPresence(
       { store, log },
       { kind: 'edge', record: toEdgeRecord(config), isAlone: !config.store.isFleet },
     ),
   )
+  acme.open()
   const running = started.move()
   const { httpsPort, httpPort, opsPort } = proxy
-  const caFile = ca.certFile
-  return { httpsPort, httpPort, opsPort, caFile, urlOf, [Symbol.asyncDispose]: () => running.disposeAsync() }
+  return {
+    ...{ httpsPort, httpPort, opsPort, dnsPort: acme.dnsPort, caFile: ca.certFile, urlOf },
+    [Symbol.asyncDispose]: () => running.disposeAsync(),
+  }
+}
+
+function startTable(config: Config, deps: EdgeDeps) {
+  return startRouteTable(deps, toSnapshotSettings(config, 'table.snapshot'))
 }
 
 /** One process keeps no snapshot: its store is beside it on the same disk. */
-function startTable({ store: { isFleet, snapshotMs }, dataFolder }: Config, deps: EdgeDeps) {
-  const snapshot = { file: join(dataFolder, 'table.snapshot'), intervalMs: snapshotMs }
-  return startRouteTable(deps, isFleet ? { snapshot } : {})
+function toSnapshotSettings({ store: { isFleet, snapshotMs }, dataFolder }: Config, fileName: string) {
+  return isFleet ? { snapshot: { file: join(dataFolder, fileName), intervalMs: snapshotMs } } : {}
 }
 
 interface CommonParts extends EdgeDeps, Secrets {
   readonly table: RouteTable
   readonly access: AccessTable
   readonly urlOf: (hostname: string) => string
+  /** What domains are checked with. */
+  readonly dns: Resolver
 }
 
 interface Secrets {
@@ -136,19 +151,49 @@ function startAuthentication(config: Config, parts: CommonParts) {
   )
 }
 
+function createResolver({ dns: { resolvers } }: Config): Resolver {
+  const resolver = new Resolver({ timeout: DNS_TIMEOUT_MS, tries: DNS_TRIES })
+  if (resolvers.length > 0) resolver.setServers(resolvers)
+  return resolver
+}
+
+/** The feed is followed before the first certificate is asked for, and until the last one was. */
+async function startCertificates(
+  config: Config,
+  parts: CommonParts & { readonly ca: LocalCa },
+  started: AsyncDisposableStack,
+): Promise<Acme> {
+  const { store, log, table: routes, sealer, dns, ca } = parts
+  const { domain, acme, dns: settings, listen, times } = config
+  const snapshot = toSnapshotSettings(config, 'certificates.snapshot')
+  const table = started.use(
+    await startCertificateTable({ store, log }, { edgeName: listen.edgeName, ...snapshot }),
+  )
+  const isOwn = (hostname: string) => hostname === `auth.${domain}` || hostname === `admin.${domain}`
+  const isServed = (hostname: string) => isOwn(hostname) || routes.find(hostname) !== undefined
+  return startAcme(
+    {
+      ...{ table, books: createBooks({ store, log }), localCa: ca, sealer, resolver: dns, log },
+      isServed,
+      // Until the table was loaded nobody knows what leads nowhere.
+      isWanted: (hostname) => !routes.ready || isServed(hostname),
+    },
+    { domain, headersMs: times.headersMs, acme, dns: settings },
+  )
+}
+
 /** Everything is in one process, for nobody but this machine: no proxy and no public name leads here. */
 function isDevelopment({ store, listen, domain }: Config): boolean {
   const isPublished = listen.trustedProxies.length > 0 || listen.publicPort !== 0
   return !store.isFleet && isLoopback(listen.host) && !isPublished && LOCAL_DOMAIN.test(domain)
 }
 
-async function startApi(config: Config, parts: CommonParts & { readonly auth: Auth }) {
-  const { store, log, table, sealer, auth, access, urlOf, bootstrapToken } = parts
+async function startApi(config: Config, parts: CommonParts & { readonly auth: Auth; readonly acme: Acme }) {
+  const { store, log, table, sealer, auth, acme, access, urlOf, bootstrapToken, dns } = parts
   const { domain, api, auth: settings } = config
-  const dns = new Resolver({ timeout: DNS_TIMEOUT_MS, tries: DNS_TRIES })
   return startAdminApi(
     {
-      ...{ store, log, table, dns, sealer, signer: auth.signer },
+      ...{ store, log, table, dns, sealer, signer: auth.signer, certificates: acme.desk },
       findUser: (token, address) => auth.findUser(token, address),
       poolsOf: (user) => access.poolsOf(user),
     },
@@ -169,27 +214,24 @@ function longestDaysOf({ sessionDays, tokenDays, cookieHours }: Config['auth']):
 }
 
 interface PublicParts extends CommonParts {
-  readonly ca: LocalCa
+  readonly acme: Acme
   readonly meter: UsageMeter
   readonly admin: Connectable
   readonly auth: Auth
 }
 
 function startPublicSide(config: Config, parts: PublicParts) {
-  const { ca, table, access, meter, admin, auth, store, log, accessLog } = parts
+  const { acme, table, access, meter, admin, auth, store, log, accessLog } = parts
   const { domain } = config
   const ownPages = toOwnRoute(`auth.${domain}`, auth)
   const routes = withOwnRoutes(table, [ownPages, toOwnRoute(`admin.${domain}`, admin)])
-  const isKnown = (hostname: string) =>
-    routes.find(hostname) !== undefined || isBelowSingleLabel(hostname, domain)
-  const certificates = createCertificates({ ca, isKnown, domain, log })
   return startProxy(
     {
       routes,
       log,
       accessLog,
-      faults: { ...AUTH_FAULTS, ...LOGIN_FAULTS, ...ROUTING_FAULTS },
-      certificates: { ...certificates, defaultPem: () => ca.issue([domain, `*.${domain}`]) },
+      faults: { ...ACME_FAULTS, ...AUTH_FAULTS, ...LOGIN_FAULTS, ...ROUTING_FAULTS },
+      certificates: acme.serving,
       gate: auth.gate,
       ownPages,
       revocationAgeMs: () => access.ageMs,
@@ -197,10 +239,18 @@ function startPublicSide(config: Config, parts: PublicParts) {
         add: (pool, requests, egressBytes) => meter.add(pool, { requests, egressBytes }),
       },
       waker: createWaker(store),
-      findUnready: () => (table.ready ? [] : ['the route table is not loaded']),
+      findUnready: () => [
+        ...(table.ready ? [] : ['the route table is not loaded']),
+        ...(acme.ready || !hasStoredCertificates(config) ? [] : ['the certificate table is not loaded']),
+      ],
     },
     toProxySettings(config),
   )
+}
+
+/** Elsewhere the local CA makes them, and an edge can serve without the store's. */
+function hasStoredCertificates({ store, acme }: Config): boolean {
+  return store.isFleet || acme.cas.length > 0
 }
 
 /** VMs are woken through the table, where their hosts read it. */
@@ -219,44 +269,6 @@ function toEdgeRecord({ listen }: Config) {
 
 function toUrl(hostname: string, port: number): string {
   return port === 443 ? `https://${hostname}/` : `https://${hostname}:${port}/`
-}
-
-/**
- * No client accepts the wildcard `*.localhost`, so a mistyped name under a single-label domain needs a certificate
- * of its own to be shown our 404. Such domains are for development; elsewhere strangers cost nothing.
- */
-function isBelowSingleLabel(hostname: string, domain: string): boolean {
-  return !domain.includes('.') && hostname.endsWith(`.${domain}`) && hostname.split('.').length === 2
-}
-
-/** A server inside this process as one more route: it lives the same life of a request as any VM. */
-function toOwnRoute(hostname: string, server: Connectable): RelayRoute {
-  return {
-    hostname,
-    // Each asks for credentials of its own, so the edge lets everybody come that far.
-    visibility: 'public',
-    state: 'running',
-    generation: 0,
-    isOwn: true,
-    dial: () => server.connect(),
-  }
-}
-
-function withOwnRoutes(table: RouteTable, own: readonly RelayRoute[]) {
-  const byName = new Map(own.map((route) => [route.hostname, route]))
-  return {
-    find: (name: string) => byName.get(name) ?? table.find(name),
-    onRow: (name: string, ring: () => void) => table.onRow(name, ring),
-    onAnyRow: (ring: (name: string | undefined) => void) => table.onAnyRow(ring),
-    status: () => table.status(),
-    get size() {
-      return table.size
-    },
-    get revision() {
-      return table.revision
-    },
-    ageMs: () => table.ageMs(),
-  }
 }
 
 function toProxySettings({ listen, limits, times, domain }: Config) {

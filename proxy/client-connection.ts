@@ -12,6 +12,8 @@ export interface TlsFacts {
   readonly cipher: string
   /** The server name of the ClientHello. */
   readonly serverName: string | undefined
+  /** The ClientHello may have had a name that nobody can tell any more. */
+  readonly isNameLost: boolean
 }
 
 export interface ClientConnection {
@@ -36,7 +38,7 @@ export interface ClientConnection {
 
 /** Reads the facts of an accepted socket; an IPv4 client on a dual-stack listener gets its IPv4 spelling. */
 export function createClientConnection(socket: Socket | TLSSocket, trusted: BlockList): ClientConnection {
-  const address = withoutMapping(socket.remoteAddress ?? '')
+  const address = addressOf(socket)
   return {
     address,
     isTrusted: address !== '' && trusted.check(address, isIPv6(address) ? 'ipv6' : 'ipv4'),
@@ -53,10 +55,14 @@ export function createClientConnection(socket: Socket | TLSSocket, trusted: Bloc
 
 function tlsFacts(socket: TLSSocket): TlsFacts {
   const name = socket.servername
+  const version = socket.getProtocol() ?? ''
+  const serverName = typeof name === 'string' && name !== '' ? name.toLowerCase() : undefined
   return {
-    version: socket.getProtocol() ?? '',
+    version,
     cipher: cipherOf(socket),
-    serverName: typeof name === 'string' && name !== '' ? name.toLowerCase() : undefined,
+    serverName,
+    // OpenSSL then tells the name of the session instead, where Node's way to choose certificates leaves none.
+    isNameLost: serverName === undefined && version === 'TLSv1.2' && socket.isSessionReused(),
   }
 }
 
@@ -66,7 +72,20 @@ function cipherOf(socket: TLSSocket): string {
   return cipher?.standardName ?? ''
 }
 
-export function withoutMapping(address: string): string {
+/**
+ * The socket that was accepted, which Node keeps below a TLS socket in a property that it does not document. Its address
+ * has been read already; the TLS socket would ask the kernel again.
+ */
+export function acceptedSocketOf(socket: Socket): Socket {
+  return (socket as { _parent?: Socket | null })._parent ?? socket
+}
+
+/** Empty when it went away before anybody asked. */
+export function addressOf(socket: Socket): string {
+  return withoutMapping(acceptedSocketOf(socket).remoteAddress ?? '')
+}
+
+function withoutMapping(address: string): string {
   return address.startsWith('::ffff:') ? address.slice(7) : address
 }
 
@@ -81,20 +100,15 @@ export class ConnectionCounter {
     this.#isTrusted = isTrusted
   }
 
-  /** Destroys the socket and returns false when its client has too many already. */
-  admit(socket: Socket): boolean {
-    const address = socket.remoteAddress ?? ''
+  /** False when the client has too many already; otherwise `release` is owed. */
+  admit(address: string): boolean {
     const count = this.#counts.get(address) ?? 0
-    if (count >= this.#limit && !this.#isTrusted(withoutMapping(address))) {
-      socket.destroy()
-      return false
-    }
+    if (count >= this.#limit && !this.#isTrusted(withoutMapping(address))) return false
     this.#counts.set(address, count + 1)
-    socket.once('close', () => this.#release(address))
     return true
   }
 
-  #release(address: string): void {
+  release(address: string): void {
     const count = (this.#counts.get(address) ?? 1) - 1
     if (count <= 0) this.#counts.delete(address)
     else this.#counts.set(address, count)

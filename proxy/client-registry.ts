@@ -3,8 +3,14 @@
 import { BlockList, isIPv6, type Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import type { Watched } from '../lib/deadlines.ts'
+import { SlotList, type Slotted } from '../lib/slot-list.ts'
 import { StallWatch } from '../lib/stall-watch.ts'
-import { type ClientConnection, ConnectionCounter, createClientConnection } from './client-connection.ts'
+import {
+  acceptedSocketOf,
+  type ClientConnection,
+  ConnectionCounter,
+  createClientConnection,
+} from './client-connection.ts'
 import type { RelayError } from './errors.ts'
 import type { Exchange } from './exchange.ts'
 
@@ -21,13 +27,32 @@ const SWEEPS_PER_LIMIT = 4
 /** A client that closed its sending side counts as gone when for this long no byte of its answer moved. */
 const HALF_CLOSE_GRACE_MS = 700
 
+/** An accepted socket, the one below TLS. */
+interface Accepted extends Slotted {
+  readonly socket: Socket
+  /** `performance.now()`. */
+  readonly atMs: number
+}
+
+/** A socket that a request came on, or bytes that were none. */
+interface Connected extends Slotted {
+  readonly socket: Socket
+  readonly client: ClientConnection
+}
+
+const ACCEPTED = Symbol('accepted')
+const CONNECTED = Symbol('connected')
+
+/** What is known of a socket is kept in it: a `WeakMap` would have to turn over with every connection, as a `Map` would. */
+interface Known extends Socket {
+  [ACCEPTED]?: Accepted
+  [CONNECTED]?: Connected
+}
+
 export class ClientRegistry implements Watched {
   slot = -1
-  readonly #clients = new WeakMap<Socket, ClientConnection>()
-  readonly #sockets = new Set<Socket>()
-  /** `performance.now()` by peer: the TLS socket that comes later is another object than the accepted one. */
-  readonly #openedAt = new Map<string, number>()
-  readonly #connected = new Map<ClientConnection, Socket>()
+  readonly #accepted = new SlotList<Accepted>()
+  readonly #connected = new SlotList<Connected>()
   readonly #stalls: StallWatch
   readonly #sweepMs: number
   #nextSweepAt = 0
@@ -42,44 +67,53 @@ export class ClientRegistry implements Watched {
   }
 
   get openConnections(): number {
-    return this.#sockets.size
+    return this.#accepted.size
   }
 
   /** Counts a raw connection before any byte of it costs anything; false when it was refused. */
   admit(socket: Socket): boolean {
-    if (!this.#counter.admit(socket)) return false
-    const peer = peerOf(socket)
-    this.#sockets.add(socket)
-    this.#openedAt.set(peer, performance.now())
-    socket.once('close', () => {
-      this.#sockets.delete(socket)
-      this.#openedAt.delete(peer)
+    const address = socket.remoteAddress ?? ''
+    if (!this.#counter.admit(address)) {
+      socket.destroy()
+      return false
+    }
+    const accepted: Accepted = { slot: -1, socket, atMs: performance.now() }
+    const known: Known = socket
+    known[ACCEPTED] = accepted
+    this.#accepted.add(accepted)
+    socket.on('close', () => {
+      this.#accepted.delete(accepted)
+      this.#counter.release(address)
     })
     return true
   }
 
   /** The facts of the connection that a request came on; read once per connection. */
   clientOf(socket: Socket | TLSSocket): ClientConnection {
-    return this.#clients.get(socket) ?? this.#remember(socket)
+    const known: Known = socket
+    return known[CONNECTED]?.client ?? this.#remember(known)
   }
 
   /** True while a request is open or bytes of an answer are on their way; idle connections do not count. */
   get isBusy(): boolean {
-    for (const [{ active, waiting }, { writableLength }] of this.#connected) {
-      if (active.size > 0 || waiting.length > 0 || writableLength > 0) return true
-    }
-    return false
+    return this.#connected
+      .snapshot()
+      .some(
+        ({ client: { active, waiting }, socket }) =>
+          active.size > 0 || waiting.length > 0 || socket.writableLength > 0,
+      )
   }
 
   /** Milliseconds since the connection was accepted. */
   ageMs(socket: Socket): number {
+    const known: Known = acceptedSocketOf(socket)
     const now = performance.now()
-    return now - (this.#openedAt.get(peerOf(socket)) ?? now)
+    return now - (known[ACCEPTED]?.atMs ?? now)
   }
 
   /** Ends every open exchange with `error`: an answer where none was begun, a cut elsewhere. */
   failAll(error: RelayError): void {
-    for (const client of this.#connected.keys()) {
+    for (const { client } of this.#connected.snapshot()) {
       client.waiting.length = 0
       for (const exchange of client.active.snapshot()) exchange.observer?.onFault(error)
     }
@@ -87,14 +121,14 @@ export class ClientRegistry implements Watched {
 
   /** Calls `visit` with each exchange that is open at this moment; it may end any of them. */
   visitOpen(visit: (exchange: Exchange) => void): void {
-    for (const { active } of this.#connected.keys()) {
-      if (active.size > 0) for (const exchange of active.snapshot()) visit(exchange)
+    for (const { client } of this.#connected.snapshot()) {
+      if (client.active.size > 0) for (const exchange of client.active.snapshot()) visit(exchange)
     }
   }
 
   /** Lets every open exchange be the last on its connection. */
   endConnections(): void {
-    for (const client of this.#connected.keys())
+    for (const { client } of this.#connected.snapshot())
       for (const exchange of client.active.snapshot()) exchange.endConnection()
   }
 
@@ -102,7 +136,7 @@ export class ClientRegistry implements Watched {
   checkDeadlines(now: number): void {
     if (now < this.#nextSweepAt) return
     this.#nextSweepAt = now + this.#sweepMs
-    for (const [client, socket] of this.#connected) {
+    for (const { client, socket } of this.#connected.snapshot()) {
       const open = client.active.snapshot()
       const isBusy = open.some(({ observer }) => observer !== undefined)
       if (!isBusy && this.#isStalled(socket, socket.writableLength)) socket.destroy()
@@ -118,15 +152,16 @@ export class ClientRegistry implements Watched {
   }
 
   destroyAll(): void {
-    for (const socket of this.#sockets) socket.destroy()
+    for (const { socket } of this.#accepted.snapshot()) socket.destroy()
   }
 
-  #remember(socket: Socket | TLSSocket): ClientConnection {
+  #remember(socket: Known): ClientConnection {
     const client = createClientConnection(socket, this.#trusted)
-    this.#clients.set(socket, client)
-    this.#connected.set(client, socket)
-    socket.once('close', () => {
-      this.#connected.delete(client)
+    const connected: Connected = { slot: -1, socket, client }
+    socket[CONNECTED] = connected
+    this.#connected.add(connected)
+    socket.on('close', () => {
+      this.#connected.delete(connected)
       client.waiting.length = 0
       for (const exchange of client.active.snapshot()) exchange.observer?.onClientGone()
     })
@@ -137,10 +172,6 @@ export class ClientRegistry implements Watched {
   #isTrusted(address: string): boolean {
     return this.#trusted.check(address, isIPv6(address) ? 'ipv6' : 'ipv4')
   }
-}
-
-function peerOf({ remoteAddress, remotePort }: Socket): string {
-  return `${remoteAddress} ${remotePort}`
 }
 
 /**

@@ -1,5 +1,7 @@
 /** The life of a request, in order; a refusal is a thrown error that `refuse` turns into the answer and the log line. */
 
+import { type AcmeAnswerDeps, answerChallenge } from './acme-answers.ts'
+import type { Certificates } from './certificates.ts'
 import { type ConnectRouteDeps, getConnectRoute } from './connect-route.ts'
 import type { Decisions } from './decisions.ts'
 import type { Engine } from './engine.ts'
@@ -11,9 +13,9 @@ import { checkRequest, type RequestLimits } from './request-check.ts'
 import type { RelayRoute } from './upstream.ts'
 import type { WakeHolds } from './wake-holds.ts'
 
-export interface HandleDeps extends OwnPathDeps, ConnectRouteDeps {
+export interface HandleDeps extends OwnPathDeps, ConnectRouteDeps, AcmeAnswerDeps {
   readonly limits: RequestLimits
-  readonly certificates: { covers(serverName: string | undefined, hostname: string): boolean }
+  readonly certificates: Pick<Certificates, 'covers' | 'findLack' | 'findHttpAnswer'>
   /** Where the pages are that this process has on every host: login, keys. */
   readonly ownPages?: RelayRoute
   readonly gate: Pick<Gate, 'find' | 'recheck'>
@@ -27,6 +29,7 @@ export interface HandleDeps extends OwnPathDeps, ConnectRouteDeps {
 export function handle(exchange: Exchange, deps: HandleDeps): void {
   try {
     checkRequest(exchange, deps.limits)
+    if (answerChallenge(exchange, deps)) return
     checkServerName(exchange, deps)
     if (answerOwnPath(exchange, deps)) return
     relayOrHold(exchange, deps)
@@ -35,10 +38,21 @@ export function handle(exchange: Exchange, deps: HandleDeps): void {
   }
 }
 
-/** RFC 9110 section 7.4: a certificate that does not cover the host means another edge or policy was asked. */
+/**
+ * RFC 9110 section 7.4: a certificate that does not cover the host means another edge or policy was asked, or that the
+ * host has none yet and was shown the platform's.
+ *
+ * @throws RelayError route_misdirected, or why the host has no certificate
+ */
 function checkServerName({ client, authority }: Exchange, { certificates }: HandleDeps): void {
   if (client.tls === undefined || client.lastCoveredHost === authority.host) return
-  if (!certificates.covers(client.tls.serverName, authority.host)) throw new RelayError('route_misdirected')
+  // Of a lost name the host is the best guess: refusing would shut out clients that resume sessions of TLS 1.2.
+  const serverName = client.tls.isNameLost ? authority.host : client.tls.serverName
+  if (!certificates.covers(serverName, authority.host))
+    throw (
+      (serverName === authority.host ? certificates.findLack(authority.host) : undefined) ??
+      new RelayError('route_misdirected')
+    )
   client.lastCoveredHost = authority.host
 }
 

@@ -2,6 +2,8 @@
 
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import { registerCertificates } from './certificate-metrics.ts'
+import type { CertificateReport } from './certificates.ts'
 import type { Exchange } from './exchange.ts'
 import type { Passage } from './gate.ts'
 import type { TableState } from './ops-listener.ts'
@@ -22,6 +24,7 @@ export interface Gauges {
   readonly undecided: () => number
   /** For how long word of revocations has not been known to be fresh; nothing is told where nobody knows. */
   readonly revocationAgeMs?: (() => number) | undefined
+  readonly certificates?: () => CertificateReport | undefined
 }
 
 export interface TlsHandshake {
@@ -29,6 +32,7 @@ export interface TlsHandshake {
   readonly result: string
   readonly version?: string
   readonly seconds?: number
+  readonly isResumed?: boolean
 }
 
 export interface Metrics {
@@ -80,13 +84,15 @@ export function createMetrics(gauges: Gauges): Metrics {
   registerRefusals(registry, gauges)
   registerWakes(registry, gauges)
   registerAuth(registry, gauges)
+  registerCertificates(registry, gauges.certificates ?? (() => undefined))
   registerLag(registry)
   const counters = createCounters(registry)
   return {
     registry,
     countExchange: (exchange, durationSeconds) => countExchange(counters, exchange, durationSeconds),
-    countHandshake({ result, version = '', seconds }) {
+    countHandshake({ result, version = '', seconds, isResumed = false }) {
       counters.handshakes.add(`${result},${version}`)
+      if (isResumed) counters.resumed.inc()
       if (seconds !== undefined) counters.handshakeSeconds.observe(seconds)
     },
     countBadRequest: (code) => counters.errors.add(code),
@@ -118,6 +124,11 @@ function createCounters(registry: Registry) {
       'reason',
     ]),
     handshakes: tally('edge_tls_handshakes_total', 'TLS handshakes', ['result', 'version']),
+    resumed: new Counter({
+      name: 'edge_tls_resumed_total',
+      help: 'TLS handshakes that resumed a session',
+      registers: [registry],
+    }),
     handshakeSeconds: histogram(
       'edge_tls_handshake_seconds',
       'From the accepted connection to the end of the handshake',

@@ -4,6 +4,7 @@ import { Deadlines } from '../lib/deadlines.ts'
 import type { Fault } from '../lib/errors.ts'
 import type { Log } from '../lib/log.ts'
 import { createAccessLog, type LineWriter } from './access-log.ts'
+import type { Certificates } from './certificates.ts'
 import { ClientRegistry, type ClientRegistrySettings } from './client-registry.ts'
 import { Decisions } from './decisions.ts'
 import { drain } from './drain.ts'
@@ -22,7 +23,7 @@ import { startOpsListener, type TableState } from './ops-listener.ts'
 import { createRefuse } from './refusal.ts'
 import type { RelayTimes } from './relay.ts'
 import { Reviews, type ReviewsDeps } from './reviews.ts'
-import { startTlsListener, type TlsListenerDeps } from './tls-listener.ts'
+import { startTlsListener } from './tls-listener.ts'
 import type { OpenTunnel } from './tunnel.ts'
 import type { RelayRoute } from './upstream.ts'
 import { UpstreamPool } from './upstream-pool.ts'
@@ -41,7 +42,7 @@ export interface ProxyDeps {
       status(): Omit<TableState, 'ageSeconds' | 'refused'> & { readonly refused: { readonly count: number } }
       ageMs(): number
     }
-  readonly certificates: HandleDeps['certificates'] & TlsListenerDeps['certificates']
+  readonly certificates: Certificates
   readonly log: Log
   readonly accessLog: LineWriter
   readonly meter: EgressMeter
@@ -104,7 +105,7 @@ export async function startProxy(deps: ProxyDeps, settings: ProxySettings): Prom
   }
   const https = started.use(await startTlsListener(tlsDeps, { ...serverSettings, port: listen.httpsPort }))
   const redirect = (exchange: Exchange) =>
-    redirectToHttps(exchange, { ...core, routes: deps.routes, limits, httpsPort: () => https.port })
+    redirectToHttps(exchange, { ...core, ...deps, limits, httpsPort: () => https.port })
   const httpDeps = listen.httpMode === 'relay' ? serverDeps : { ...serverDeps, handle: redirect }
   const http = started.use(await startHttpListener(httpDeps, { ...serverSettings, port: listen.httpPort }))
   started.defer(() => drain([https, http], core.server, times.drainMs))
@@ -218,6 +219,7 @@ function gaugesOf(deps: ProxyDeps, sources: GaugeSources): Gauges {
     wakes,
     undecided,
     revocationAgeMs: deps.revocationAgeMs,
+    certificates: () => deps.certificates.report?.(),
   }
 }
 

@@ -85,8 +85,13 @@ function fieldsByStatus(exchange: Exchange, error: LandfallError): string[] {
   // RFC 9110 section 15.5.6; of the methods that are taken, those that clients know.
   if (status === 405) fields.push('allow', ALLOWED_METHODS)
   if (status === 401) fields.push(...challenges(exchange, error))
-  if (retryable && (status === 503 || status === 429)) fields.push('retry-after', '1')
+  if (retryable && (status === 503 || status === 429)) fields.push('retry-after', String(secondsUntil(error)))
   return fields
+}
+
+/** Where a moment is known, such as that of an order's next try; else soon. */
+function secondsUntil({ context: { retryAtMs } }: LandfallError): number {
+  return typeof retryAtMs === 'number' ? Math.max(1, Math.ceil((retryAtMs - Date.now()) / 1_000)) : 1
 }
 
 /**

@@ -6,7 +6,12 @@ import { createAccessLog } from '../../proxy/access-log.ts'
 import { fuzzFor } from '../helpers/fuzz.ts'
 import { type FakeRequest, fakeExchange, REQUEST_ID } from './fake-exchange.ts'
 
-const TLS = { version: 'TLSv1.3', cipher: 'TLS_AES_128_GCM_SHA256', serverName: 'app.test' }
+const TLS = {
+  version: 'TLSv1.3',
+  cipher: 'TLS_AES_128_GCM_SHA256',
+  serverName: 'app.test',
+  isNameLost: false,
+}
 const ROUTE = {
   ...{ hostname: 'app.test', visibility: 'public', state: 'running', generation: 3, vm: 'app', port: 8000 },
   upstream: { host: '127.0.0.1', port: 9000 },

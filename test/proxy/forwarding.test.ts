@@ -5,7 +5,7 @@ import { checkLoop, requestHead } from '../../proxy/forwarding.ts'
 import { type FakeRequest, fakeExchange, REQUEST_ID } from './fake-exchange.ts'
 
 const SETTINGS = { edgeName: 'edge-1', loopId: 'example.test' }
-const TLS = { version: 'TLSv1.3', cipher: 'x', serverName: 'app.test' }
+const TLS = { version: 'TLSv1.3', cipher: 'x', serverName: 'app.test', isNameLost: false }
 const TRACE = `00-${REQUEST_ID}-${REQUEST_ID.slice(16)}-01`
 
 function headOf(request: FakeRequest): string[] {

@@ -154,7 +154,7 @@ t.test('reads the gauges at the moment when somebody looks', async (t) => {
   ])
 })
 
-/** The promised metrics whose parts exist: no ACME, Redis or BGP yet. */
+/** The promised metrics whose parts exist: no Redis or BGP yet. */
 const NAMES: readonly (readonly [name: string, type: string])[] = [
   ['edge_http_requests_total', 'counter'],
   ['edge_http_request_duration_seconds', 'histogram'],
@@ -163,6 +163,15 @@ const NAMES: readonly (readonly [name: string, type: string])[] = [
   ['edge_errors_total', 'counter'],
   ['edge_tls_handshakes_total', 'counter'],
   ['edge_tls_handshake_seconds', 'histogram'],
+  ['edge_tls_resumed_total', 'counter'],
+  ['edge_cert_not_after_seconds', 'gauge'],
+  ['edge_cert_known', 'gauge'],
+  ['edge_cert_contexts', 'gauge'],
+  ['edge_cert_orders_total', 'counter'],
+  ['edge_cert_orders_open', 'gauge'],
+  ['edge_cert_orders_failed', 'gauge'],
+  ['edge_acme_rate_budget_remaining', 'gauge'],
+  ['edge_ari_window_start_seconds', 'gauge'],
   ['edge_tunnels_open', 'gauge'],
   ['edge_tunnel_bytes_total', 'counter'],
   ['edge_wake_holds', 'gauge'],
@@ -228,6 +237,12 @@ t.test('tells for how long word of revocations is not fresh, where somebody know
   t.same(await read(metricsOf(), 'edge_auth_decision_holds'), ['edge_auth_decision_holds 8'])
   const { registry } = createMetrics({ ...GAUGES, revocationAgeMs: undefined })
   t.notMatch(await registry.metrics(), 'edge_revocation_age_seconds')
+})
+
+t.test('counts resumed handshakes', async (t) => {
+  const metrics = metricsOf()
+  for (const isResumed of [true, false, true]) metrics.countHandshake({ result: 'ok', isResumed })
+  t.same(await read(metrics, 'edge_tls_resumed_total'), ['edge_tls_resumed_total 2'])
 })
 
 t.test('counts what was ended', async (t) => {
