@@ -2,8 +2,8 @@
 
 import { randomBytes } from 'node:crypto'
 import t from 'tap'
+import { Buckets } from '../../lib/buckets.ts'
 import { createSealer } from '../../lib/seal.ts'
-import { Buckets } from '../../routing/api/buckets.ts'
 import { createKeyBudget } from '../../routing/api/idempotency.ts'
 import { startMemoryStore } from '../../routing/store/memory-store.ts'
 import { apiFor, TOKEN, tokenFor } from '../routing/api/api-client.ts'

@@ -8,6 +8,7 @@ import t, { type Test } from 'tap'
 import type { Exchange } from '../../proxy/exchange.ts'
 import { redirectToHttps } from '../../proxy/http-listener.ts'
 import { APP, type AttackedEdge, attackedEdgeFor, codeOf, refuses } from '../helpers/attacked-edge.ts'
+import { QUIET_CERTIFICATES } from '../helpers/quiet-certificates.ts'
 import { exchange, isWhole, type RawAnswer } from '../helpers/raw-client.ts'
 import { upgradeRequest } from '../helpers/scripted-vm.ts'
 
@@ -53,6 +54,7 @@ t.test('leaves the port out where HTTPS is on its own port', async (t) => {
   } as unknown as Exchange
   redirectToHttps(exchange, {
     limits: { headerCount: 10, urlBytes: 100 },
+    certificates: { ...QUIET_CERTIFICATES, covers: () => true },
     routes: { find: () => ({ hostname: APP, visibility: 'public', state: 'running', generation: 1 }) },
     refuse: (_exchange: Exchange, error: unknown) => t.fail('refused', { error }),
     settle: () => {},

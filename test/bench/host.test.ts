@@ -13,7 +13,7 @@ import { BLOCK_BYTES, parseJobOutput, toIoProgram, toJobInput } from '../../benc
 import type { Latency } from '../../bench/host/latency.ts'
 import { connectNbd } from '../../bench/host/nbd-client.ts'
 import { type HostMeasured, type Line, toChart, toLines, toRows, toTable } from '../../bench/host/report.ts'
-import { findFreePort } from '../helpers/landfall.ts'
+import { findFreePort } from '../helpers/free-port.ts'
 import { until } from '../helpers/until.ts'
 
 const MIB = 1_048_576

@@ -10,6 +10,7 @@ import {
   parseStat,
   pickTree,
   readTreeCpuMs,
+  readTreeMemoryMb,
 } from '../../bench/frame/process-tree.ts'
 import { until } from '../helpers/until.ts'
 
@@ -54,6 +55,14 @@ t.test('counts the CPU time of a child that runs, and of one that has ended', as
   await until(() => findTree(ended).length === 2, 'the child has started')
   await until(() => findTree(ended).length === 1, 'the child has ended')
   t.ok(readTreeCpuMs(ended) >= 50, 'what it used is still counted')
+})
+
+t.test('counts the memory of all processes of a tree', async (t) => {
+  const pid = shellFor(t, 'sleep 60; true')
+  await until(() => findTree(pid).length === 3, 'shell, child and sleep run')
+  const [shell, child] = [readTreeMemoryMb(pid), readTreeMemoryMb(findTree(pid)[1]?.pid ?? 0)]
+  t.ok(child > 0 && shell > child && shell < 50, `${shell} and ${child} MiB`)
+  t.equal(readTreeMemoryMb(2 ** 30), 0, 'nothing of a process that there is not')
 })
 
 t.test('kills what is left of a tree, but not a process that got the same pid later', async (t) => {

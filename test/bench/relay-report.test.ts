@@ -73,7 +73,7 @@ t.test('writes NAME.json in the shape that other programs read, and NAME.svg', a
   const run: Run = {
     report,
     machine: { cpu: 'a CPU', cores: 2, kernel: 'Linux 6' },
-    settings: { rounds: 5, roundSeconds: 3, warmRequests: 60_000, routes: 1 },
+    settings: { rounds: 5, roundSeconds: 3, warmRequests: 60_000, routes: 1, certificates: 1 },
     date: new Date(0),
   }
   const paths = await writeResults(run, { folder, name: 'relay' })
@@ -82,7 +82,7 @@ t.test('writes NAME.json in the shape that other programs read, and NAME.svg', a
     machine: { cpu: 'a CPU', cores: 2, kernel: 'Linux 6' },
     date: '1970-01-01T00:00:00.000Z',
     versions,
-    settings: { rounds: 5, roundSeconds: 3, warmRequests: 60_000, routes: 1 },
+    settings: { rounds: 5, roundSeconds: 3, warmRequests: 60_000, routes: 1, certificates: 1 },
     rows,
   })
   t.match(readFileSync(join(folder, 'relay.svg'), 'utf8'), /^<svg [\s\S]*1\.71× nginx, to reach 1\.7×/)

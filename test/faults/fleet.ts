@@ -5,10 +5,10 @@ import { writeFileSync } from 'node:fs'
 import { Agent } from 'node:https'
 import { join } from 'node:path'
 import type { Test } from 'tap'
-import type { Log } from '../../lib/log.ts'
 import { startRedisStore } from '../../routing/store/redis-store.ts'
 import type { Store } from '../../routing/store/store.ts'
 import { folderFor } from '../helpers/folder.ts'
+import { QUIET_LOG } from '../helpers/quiet-log.ts'
 import { until } from '../helpers/until.ts'
 import { ask } from './ask.ts'
 import { type EdgeProcess, edgeProcessFor } from './edge-process.ts'
@@ -17,7 +17,6 @@ import { readTable } from './table-state.ts'
 
 const KEY_BYTES = 32
 const RECOVERY_MS = 20_000
-const SILENT: Log = { debug() {}, info() {}, warn() {}, error() {} }
 
 export interface Fleet {
   readonly store: Store
@@ -66,7 +65,7 @@ export async function storeFor(
   { redisUrl, feedLimit }: Pick<FleetOptions, 'redisUrl' | 'feedLimit'>,
 ): Promise<Store> {
   const limit = feedLimit === undefined ? {} : { feedLimit }
-  const store = await startRedisStore({ url: redisUrl, ...limit }, { log: SILENT })
+  const store = await startRedisStore({ url: redisUrl, ...limit }, { log: QUIET_LOG })
   t.teardown(() => store[Symbol.asyncDispose]())
   return store
 }

@@ -5,7 +5,6 @@ import { SignJWT } from 'jose'
 import type { Test } from 'tap'
 import type { Signer } from '../../auth/signing/signing.ts'
 import { startSigningKeys } from '../../auth/signing/signing-keys.ts'
-import type { Log } from '../../lib/log.ts'
 import { createSealer } from '../../lib/seal.ts'
 import { startAccessTable } from '../../routing/access/access-table.ts'
 import { createSigningKeyBook } from '../../routing/access/signing-key-book.ts'
@@ -13,6 +12,7 @@ import { createLoginBook } from '../../routing/logins/login-book.ts'
 import { loadSecretKeys } from '../../routing/secrets.ts'
 import { putHostReport } from '../../routing/vms/host-reports.ts'
 import { putTestPool } from '../helpers/host.ts'
+import { QUIET_LOG } from '../helpers/quiet-log.ts'
 import { until } from '../helpers/until.ts'
 import { apiTokenFor } from './api-token.ts'
 import { type Answer, ask } from './ask.ts'
@@ -25,7 +25,6 @@ export const WEB_PORT = 8_000
 export const SSH_PORT = 22
 const DAY_S = 86_400
 const HOUR_S = 3_600
-const SILENT: Log = { debug() {}, info() {}, warn() {}, error() {} }
 
 export type Api = (method: string, path: string, body?: unknown) => Promise<Record<string, unknown>>
 
@@ -89,10 +88,10 @@ function apiOf(edge: EdgeProcess | undefined, token: string): Api {
 }
 
 async function signerFor(t: Test, { store, secretKeyFile }: Fleet): Promise<Signer> {
-  const access = await startAccessTable({ store, log: SILENT })
+  const access = await startAccessTable({ store, log: QUIET_LOG })
   const sealer = createSealer(await loadSecretKeys({ file: secretKeyFile, folder: '', isFleet: true }))
   const signer = await startSigningKeys(
-    { access, book: createSigningKeyBook(store), sealer, log: SILENT },
+    { access, book: createSigningKeyBook(store), sealer, log: QUIET_LOG },
     { issuer: `https://auth.${DOMAIN}`, keyDays: 42, tokenDays: 400 },
   )
   t.teardown(async () => {
@@ -106,7 +105,7 @@ async function signerFor(t: Test, { store, secretKeyFile }: Fleet): Promise<Sign
 async function logIn({ store }: Fleet, signer: Signer, user: string) {
   const session = randomUUID().replaceAll('-', '')
   const now = Date.now()
-  await createLoginBook({ store, log: SILENT }).putSession({
+  await createLoginBook({ store, log: QUIET_LOG }).putSession({
     ...{ id: session, user, method: 'oidc' },
     createdAt: new Date(now).toISOString(),
     expiresAt: new Date(now + DAY_S * 1_000).toISOString(),

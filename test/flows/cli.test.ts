@@ -72,6 +72,11 @@ t.test('vm new returns when the URL answers, and prints the URL alone', async (t
   t.equal(await statusOf(landfall, named.stdout.trim()), 401)
   t.match((await cli('vm list')).stdout, /^web +running +default +hello +https:\/\/web\.localhost/m)
   t.match((await cli('vm show open')).stdout, /^comment +shop$/m)
+  t.match(
+    await cli('domain check localhost'),
+    { code: 0, stdout: /^unknown +ca /m },
+    'the platform has a check too',
+  )
   t.match(await cli('port set web 8000 --public --default'), { code: 0, stdout: stdout() })
   await until(async () => (await statusOf(landfall, url)) === 200, 'everybody may come')
   t.match(await cli('vm stop web'), { code: 0, stdout: 'web\n', stderr: /vm web: stopped\n$/ })

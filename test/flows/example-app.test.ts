@@ -3,12 +3,12 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
-import { type AddressInfo, createServer } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { TYPES } from '../../auth/signing/signing.ts'
 import { createClock, demandOf, edgeFor as signingEdgeFor, storeFor } from '../auth/signing/edges.ts'
 import { edgeFor, type TestEdge } from '../helpers/edge.ts'
+import { findFreePort } from '../helpers/free-port.ts'
 import { originFor } from '../helpers/origin.ts'
 import { exchange, isWhole } from '../helpers/raw-client.ts'
 import { putTestRoute } from '../helpers/route.ts'
@@ -24,15 +24,6 @@ interface App {
   readonly port: number
   /** What it answers to a request of this assertion that did not come through an edge. */
   ask(assertion?: string): Promise<string>
-}
-
-async function findFreePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
 }
 
 /** Ended with the test. */

@@ -7,7 +7,8 @@ import type { Page } from 'playwright-core'
 import t, { type Test } from 'tap'
 import { browserFor } from '../helpers/browser.ts'
 import { folderFor } from '../helpers/folder.ts'
-import { findFreePort, type Landfall, landfallFor } from '../helpers/landfall.ts'
+import { findFreePort } from '../helpers/free-port.ts'
+import { type Landfall, landfallFor } from '../helpers/landfall.ts'
 import { CLIENT_ID, CLIENT_SECRET, oidcProviderFor, type ProviderOptions } from '../helpers/oidc-provider.ts'
 import {
   fieldsSeenBy,

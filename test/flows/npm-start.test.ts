@@ -6,7 +6,8 @@ import { get as getHttp, type IncomingMessage } from 'node:http'
 import { get as getHttps } from 'node:https'
 import { json } from 'node:stream/consumers'
 import t from 'tap'
-import { childrenOf, findFreePort, isRunning, landfallFor } from '../helpers/landfall.ts'
+import { findFreePort } from '../helpers/free-port.ts'
+import { childrenOf, isRunning, landfallFor } from '../helpers/landfall.ts'
 import { until } from '../helpers/until.ts'
 
 /** "Within a few seconds": nothing is open, so nothing has to be waited for. */

@@ -6,11 +6,13 @@ import { type ClientHttp2Session, connect as connectH2 } from 'node:http2'
 import { connect as connectTcp, type Socket } from 'node:net'
 import { connect as connectTls, type TLSSocket } from 'node:tls'
 import type { Test } from 'tap'
-import { createCertificates } from '../../acme/certificates.ts'
 import { loadLocalCa } from '../../acme/local-ca.ts'
+import { LocalCertificates } from '../../acme/serving/local-certificates.ts'
 import { loadConfig } from '../../config.ts'
+import type { Certificates } from '../../proxy/certificates.ts'
 import { startProxy } from '../../proxy/proxy.ts'
 import type { RelayRoute } from '../../proxy/upstream.ts'
+import { QUIET_CERTIFICATES } from './quiet-certificates.ts'
 import { type ScriptedGate, scriptedGate } from './scripted-gate.ts'
 
 export const HOST = 'app.localhost'
@@ -37,6 +39,10 @@ export interface GatedSettings {
   readonly row?: Partial<RelayRoute>
   readonly ownPages?: RelayRoute
   readonly guests?: readonly string[]
+  /** In place of what the local CA gives. */
+  readonly certificates?: Partial<Certificates>
+  /** More LANDFALL_ settings. */
+  readonly env?: Record<string, string>
 }
 
 type Ring = (hostname: string | undefined) => void
@@ -86,12 +92,13 @@ async function startFor(t: Test, parts: Parts) {
     LANDFALL_OPS_PORT: '0',
     LANDFALL_HTTP_MODE: 'relay',
     LANDFALL_DRAIN_TIMEOUT_MS: '0',
+    ...parts.env,
   })
   const ca = await loadLocalCa(config.dataFolder)
   const silent = () => {}
   const error = (fields: unknown) => void parts.errors.push(fields)
   const log = { debug: silent, info: silent, warn: silent, error }
-  const certificates = createCertificates({ ca, isKnown: () => true, domain: 'localhost', log })
+  const local = new LocalCertificates({ ca, log }, { capacity: 100, now: Date.now })
   const { listen, limits, times } = config
   const proxy = await startProxy(
     {
@@ -100,7 +107,13 @@ async function startFor(t: Test, parts: Parts) {
       revocationAgeMs: () => 2_500,
       faults: {},
       routes: routesOf(parts),
-      certificates: { ...certificates, defaultPem: () => ca.issue(['localhost']) },
+      certificates: {
+        contextFor: (name = 'localhost') => local.contextFor([name]),
+        covers: (serverName = 'localhost', hostname) => serverName === hostname,
+        defaultPem: () => ca.issue(['localhost']),
+        ...QUIET_CERTIFICATES,
+        ...parts.certificates,
+      },
       log,
       accessLog: { write: (line: string) => parts.accessLog.push(JSON.parse(line)) },
       meter: { add: silent },

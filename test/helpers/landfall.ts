@@ -3,7 +3,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
-import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
@@ -87,16 +86,6 @@ export async function landfallFor(t: Test, options: LandfallOptions = {}): Promi
   const adminToken = readFileSync(join(started.dataFolder, 'admin.token'), 'utf8').trim()
   const admin = adminCallOf({ httpsPort, ca, adminToken })
   return { ...started, httpsPort, opsPort: opsPort(), caFile, ca, adminToken, admin }
-}
-
-/** A port that nothing listens on, for settings that must be known before the start. */
-export async function findFreePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
 }
 
 /** The ids of the processes that have `pid` as parent. */

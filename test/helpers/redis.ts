@@ -3,11 +3,11 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
-import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
 import { Redis, type RedisOptions } from 'ioredis'
 import type { Test } from 'tap'
 import { folderFor } from './folder.ts'
+import { findFreePort } from './free-port.ts'
 import { until } from './until.ts'
 
 /** Nothing is kept, nothing is waited for: a test that wants otherwise says so. */
@@ -75,15 +75,6 @@ export async function redisFor(t: Test, options: RedisProcessOptions = {}): Prom
   })
   await start()
   return { port, folder, admin, start, kill, signal: (signal) => void held.child?.kill(signal) }
-}
-
-export async function findFreePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
 }
 
 /** Closes all connections but the test's own. */

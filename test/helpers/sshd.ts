@@ -8,7 +8,7 @@ import { userInfo } from 'node:os'
 import { join } from 'node:path'
 import type { Test } from 'tap'
 import { folderFor } from './folder.ts'
-import { findFreePort } from './landfall.ts'
+import { findFreePort } from './free-port.ts'
 import { until } from './until.ts'
 
 export interface Sshd {

@@ -52,7 +52,7 @@ export const EXCEPTIONS: readonly Exception[] = [
   },
   {
     path: 'acme/x509.ts',
-    from: './reflect-metadata.ts',
+    from: 'reflect-metadata',
     reason:
       '@peculiar/x509 refuses to load before Reflect has metadata functions, and imports are run in order',
   },

@@ -2,6 +2,7 @@
 
 import t from 'tap'
 import type { TObject } from 'typebox'
+import * as CERTIFICATES from '../../routing/records/certificates.ts'
 import { GRANT } from '../../routing/records/grants.ts'
 import { LOGIN_CODE, MAIL_LOGIN, REVOCATION, SESSION, SIGNING_KEY } from '../../routing/records/logins.ts'
 import * as RECORDS from '../../routing/records/records.ts'
@@ -24,6 +25,14 @@ const SCHEMAS: Readonly<Record<string, readonly TObject[]>> = {
   'mail-login': [MAIL_LOGIN],
   revocation: [REVOCATION],
   'signing-key': [SIGNING_KEY],
+  certificate: [CERTIFICATES.CERTIFICATE],
+  renewal: [CERTIFICATES.RENEWAL],
+  order: [CERTIFICATES.ORDER],
+  challenge: [CERTIFICATES.CHALLENGE],
+  sighting: [CERTIFICATES.SIGHTING],
+  'acme-account': [CERTIFICATES.ACME_ACCOUNT],
+  'acme-budget': [CERTIFICATES.ACME_BUDGET],
+  'ticket-key': [CERTIFICATES.TICKET_KEY],
   token: [RECORDS.TOKEN],
   key: [RECORDS.KEY],
   // One table for both: the host's further fields are marked in words.

@@ -4,11 +4,11 @@ import { execFileSync, spawnSync } from 'node:child_process'
 import { chmodSync, mkdirSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Test } from 'tap'
-import type { Log } from '../../../lib/log.ts'
 import type { Disks, OpenDisk } from '../../../sidecar/disks/disks.ts'
 import { type DiskSettings, startDisks } from '../../../sidecar/disks/local-disks.ts'
 import { keyOfVm, type VmId } from '../../../sidecar/vm-id.ts'
 import { folderFor } from '../../helpers/folder.ts'
+import { QUIET_LOG } from '../../helpers/quiet-log.ts'
 import { connectNbd, type NbdDisk } from './nbd-client.ts'
 
 export const GIB = 1_073_741_824
@@ -31,8 +31,6 @@ const missing = needed.filter((program) => spawnSync(program, ['--version']).sta
 /** Why disks cannot be tested here, or false. */
 export const cannotServe = missing.length > 0 && `${missing.join(', ')}: not installed`
 
-const QUIET: Log = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
-
 export function vmOf(name: string): VmId {
   return { name, createdAt: '2026-01-01T00:00:00.000Z' }
 }
@@ -54,7 +52,7 @@ export class DiskFolder {
   }
 
   start(settings: Partial<DiskSettings> = {}): Promise<Disks & AsyncDisposable> {
-    return startDisks({ folder: this.path, log: QUIET, moreArguments: nbdAt(SOCKET), ...settings })
+    return startDisks({ folder: this.path, log: QUIET_LOG, moreArguments: nbdAt(SOCKET), ...settings })
   }
 
   vmFolder(name: string): string {

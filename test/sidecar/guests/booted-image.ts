@@ -10,6 +10,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import type { Test } from 'tap'
 import type { Template } from '../../../sidecar/guests/template.ts'
 import { runCommand } from '../../../sidecar/run-command.ts'
+import { findFreePort } from '../../helpers/free-port.ts'
 
 export interface BootSettings {
   readonly memoryMiB?: number
@@ -142,15 +143,6 @@ async function makeHostKey(path: string): Promise<string> {
   const file = `${path}-host-key`
   await runCommand('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', file])
   return readFileSync(file, 'utf8')
-}
-
-async function findFreePort(): Promise<number> {
-  const server = createServer()
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  server.close()
-  return typeof address === 'object' && address !== null ? address.port : 0
 }
 
 async function dial(path: string): Promise<Socket> {

@@ -5,8 +5,8 @@ import { connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { startMetadataListener } from '../../../sidecar/metadata/metadata-listener.ts'
+import { QUIET_LOG } from '../../helpers/quiet-log.ts'
 
-const QUIET = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined }
 const REQUEST = 'GET /v1/name HTTP/1.1\r\nLandfall-Metadata: 1\r\n\r\n'
 const TIME_LIMIT_MS = 5_000
 
@@ -17,7 +17,7 @@ async function serviceFor(t: Test) {
       ({ status: 200, type: 'text/plain', body: `<${key} ${address} ${target}>` }) as const,
   }
   const findKey = (address: string) => (address === '127.0.0.1' ? undefined : `vm-of-${address}`)
-  const listener = await startMetadataListener({ log: QUIET, metadata, findKey }, '127.0.0.1')
+  const listener = await startMetadataListener({ log: QUIET_LOG, metadata, findKey }, '127.0.0.1')
   t.teardown(() => listener[Symbol.asyncDispose]())
   return (localAddress: string) => {
     const socket = connect({ port: listener.port, host: '127.0.0.1', localAddress })

@@ -9,10 +9,10 @@ import t, { type Test } from 'tap'
 import type { GuestPlace } from '../../../sidecar/network/guest-network.ts'
 import { startUserNetwork, type UserSettings } from '../../../sidecar/network/user-network.ts'
 import { folderFor } from '../../helpers/folder.ts'
+import { QUIET_LOG } from '../../helpers/quiet-log.ts'
 import { until } from '../../helpers/until.ts'
 
 const CREATED_AT = '2026-01-31T12:00:00.123Z'
-const QUIET = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined }
 
 function placeOf(name: string, more: Partial<GuestPlace> = {}): GuestPlace {
   return { name, createdAt: CREATED_AT, slot: 7, egress: 'open', peers: [], ...more }
@@ -28,7 +28,7 @@ function networkFor(t: Test, settings: UserSettings = {}) {
     answer: async ({ target }: { target: string }, { key, address }: { key: string; address: string }) =>
       ({ status: 200, type: 'text/plain', body: `<${key} ${address} ${target}>` }) as const,
   }
-  const network = startUserNetwork({ log: QUIET, metadata }, settings)
+  const network = startUserNetwork({ log: QUIET_LOG, metadata }, settings)
   t.teardown(() => network[Symbol.asyncDispose]())
   return network
 }
