@@ -14,17 +14,25 @@ import { toTextTable } from './frame/text-table.ts'
 import { hostBenchmark } from './host.ts'
 import { relayBenchmark } from './relay.ts'
 import { tableBenchmark } from './table.ts'
+import { tlsBenchmark } from './tls.ts'
 
-const BENCHMARKS: readonly Benchmark[] = [relayBenchmark, authBenchmark, tableBenchmark, hostBenchmark]
+const BENCHMARKS: readonly Benchmark[] = [
+  relayBenchmark,
+  authBenchmark,
+  tableBenchmark,
+  hostBenchmark,
+  tlsBenchmark,
+]
 
 const USAGE = `usage: npm run bench -- NAME [--rounds 5] [--seconds 3] [--warm 60000] [--routes 1000000]
-                            [--out bench/results]
+                            [--certificates 100000] [--out bench/results]
 
-  --rounds    how often each measurement is repeated; the medians count
-  --seconds   of one round; shorter ones are for trying out, CPU time is read in steps of 10 ms
-  --warm      requests before the first round
-  --routes    rows of the table; fewer are for trying out
-  --out       folder for NAME.json and NAME.svg
+  --rounds        how often each measurement is repeated; the medians count
+  --seconds       of one round; shorter ones are for trying out, CPU time is read in steps of 10 ms
+  --warm          requests before the first round
+  --routes        rows of the table; fewer are for trying out
+  --certificates  of the TLS benchmark, beside one; fewer are for trying out
+  --out           folder for NAME.json and NAME.svg
 
 ${BENCHMARKS.map(({ name, summary }) => `  ${name.padEnd(10)}  ${summary}\n`).join('')}`
 
@@ -33,6 +41,7 @@ const OPTIONS = {
   seconds: { type: 'string', default: '3' },
   warm: { type: 'string', default: '60000' },
   routes: { type: 'string', default: '1000000' },
+  certificates: { type: 'string', default: '100000' },
   out: { type: 'string', default: 'bench/results' },
 } as const
 
@@ -88,13 +97,15 @@ function parse(args: string[]) {
   }
 }
 
-function toSettings(values: Record<'rounds' | 'seconds' | 'warm' | 'routes', string>): BenchSettings {
-  const { rounds, seconds, warm, routes } = values
+type Counts = Record<'rounds' | 'seconds' | 'warm' | 'routes' | 'certificates', string>
+
+function toSettings({ rounds, seconds, warm, routes, certificates }: Counts): BenchSettings {
   return {
     rounds: toCount('rounds', rounds),
     roundSeconds: toCount('seconds', seconds),
     warmRequests: toCount('warm', warm),
     routes: toCount('routes', routes),
+    certificates: toCount('certificates', certificates),
   }
 }
 

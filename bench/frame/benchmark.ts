@@ -29,6 +29,8 @@ export interface BenchSettings {
   readonly warmRequests: number
   /** Rows of the table benchmark. */
   readonly routes: number
+  /** Certificates of the TLS benchmark, where there are many. */
+  readonly certificates: number
 }
 
 export interface Report {

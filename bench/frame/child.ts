@@ -7,7 +7,7 @@ import { connect } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import { BenchError } from './benchmark.ts'
 import { pinned } from './cores.ts'
-import { findTree, killRemaining, readTreeCpuMs, sendSignal } from './process-tree.ts'
+import { findTree, killRemaining, readTreeCpuMs, readTreeMemoryMb, sendSignal } from './process-tree.ts'
 
 export interface ChildSettings {
   readonly name: string
@@ -19,12 +19,16 @@ export interface ChildSettings {
   readonly outputFile: string
   /** It serves once all of them take connections on 127.0.0.1. */
   readonly ports: readonly number[]
+  /** How long that may take; 20 s by default. */
+  readonly startMs?: number
   readonly signal: AbortSignal
 }
 
 export interface Child extends AsyncDisposable {
   /** CPU time of its process tree since the start, user and system, in steps of 10 ms. */
   readCpuMs(): number
+  /** Of its process tree, in MiB. */
+  readMemoryMb(): number
 }
 
 const START_MS = 20_000
@@ -50,11 +54,15 @@ export async function startChild(settings: ChildSettings): Promise<Child> {
   })
   await waitForPorts(child, settings)
   const running = started.move()
-  return { readCpuMs: () => readTreeCpuMs(pid), [Symbol.asyncDispose]: () => running.disposeAsync() }
+  return {
+    readCpuMs: () => readTreeCpuMs(pid),
+    readMemoryMb: () => readTreeMemoryMb(pid),
+    [Symbol.asyncDispose]: () => running.disposeAsync(),
+  }
 }
 
 async function waitForPorts(child: ChildProcess, settings: ChildSettings): Promise<void> {
-  const deadline = performance.now() + START_MS
+  const deadline = performance.now() + (settings.startMs ?? START_MS)
   for (const port of settings.ports) {
     while (!(await isOpen(port))) {
       if (hasEnded(child)) throw failed(settings, 'ended at once')

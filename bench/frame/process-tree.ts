@@ -43,6 +43,14 @@ export function readTreeCpuMs(rootPid: number): number {
   return findTree(rootPid).reduce((sum, { cpuMs }) => sum + cpuMs, 0)
 }
 
+/**
+ * What the process and its descendants keep in memory; a page that several of them share is counted once in all
+ * (proportional set size, proc(5)).
+ */
+export function readTreeMemoryMb(rootPid: number): number {
+  return findTree(rootPid).reduce((sum, { pid }) => sum + readMemoryKb(pid), 0) / 1_024
+}
+
 /** Kills what is still there of a tree seen before; a pid that now names another process is left alone. */
 export function killRemaining(tree: readonly ProcessStat[]): void {
   for (const { pid, startTicks } of tree) {
@@ -56,6 +64,16 @@ export function sendSignal(pid: number, signal: NodeJS.Signals): void {
     process.kill(pid, signal)
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
+  }
+}
+
+/** 0 of one that has just ended. */
+function readMemoryKb(pid: number): number {
+  try {
+    const text = readFileSync(`/proc/${pid}/smaps_rollup`, 'latin1')
+    return Number(/^Pss:\s+(\d+) kB$/m.exec(text)?.[1] ?? 0)
+  } catch {
+    return 0
   }
 }
 

@@ -44,6 +44,8 @@ export interface ProxySpec {
   /** In the proxy's folder; a ring is a file that never grows. */
   readonly accessLog?: { readonly name: string; readonly kind: 'appended' | 'ring' }
   readonly setsRequestId: boolean
+  /** How long it may take to open its ports, when that may be long. */
+  readonly startMs?: number
   /** What is left to do once its ports are open. */
   prepare?(): Promise<void>
 }
@@ -53,6 +55,7 @@ export interface RunningProxy extends AsyncDisposable {
   readonly ports: Ports
   readonly setsRequestId: boolean
   readCpuMs(): number
+  readMemoryMb(): number
   /** @throws BenchError when the access log does not come to hold the text */
   checkLogged(text: string): Promise<void>
   /** Keeps the log from filling the disk. */
@@ -86,6 +89,7 @@ export async function startProxy(
   return {
     ...spec,
     readCpuMs: () => child.readCpuMs(),
+    readMemoryMb: () => child.readMemoryMb(),
     checkLogged: (text) => checkLogged(spec, { folder, text, signal }),
     async emptyLog() {
       if (spec.accessLog?.kind === 'appended') await truncate(join(folder, spec.accessLog.name))

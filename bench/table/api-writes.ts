@@ -21,6 +21,7 @@ export async function measureWrites(
   seconds: number,
 ): Promise<number[]> {
   const noDns = () => Promise.reject(new Error('there is no DNS here'))
+  const noDesk = () => Promise.reject(new Error('there are no certificates here'))
   await using api = await startAdminApi(
     {
       ...deps,
@@ -29,6 +30,7 @@ export async function measureWrites(
       signer: { sign: () => Promise.reject(new Error('nothing is signed here')) },
       findUser: async () => undefined,
       poolsOf: () => [],
+      certificates: { check: noDesk, view: noDesk, upload: noDesk, remove: noDesk, renew: noDesk },
     },
     {
       domain: 'landfall.example',

@@ -7,7 +7,7 @@ import { BenchError } from '../frame/benchmark.ts'
 import { pinned } from '../frame/cores.ts'
 
 export interface TaskSettings {
-  /** A file of this folder. */
+  /** A file of this folder, or its URL. */
   readonly file: string
   /** JSON; the child finds it in its arguments. */
   readonly input: object
