@@ -89,13 +89,14 @@ function sayHostReady({ hostName }: Config): void {
 }
 
 /** Also leaves word for the command line, which finds the API by it. */
-async function sayReady(server: Server, { domain, dataFolder }: Config, edge: Edge): Promise<void> {
+async function sayReady(server: Server, config: Config, edge: Edge): Promise<void> {
+  const { domain, dataFolder, acme } = config
   const { httpPort, opsPort, caFile, urlOf } = edge
   const api = { url: urlOf(`admin.${domain}`), caFile: resolve(caFile) }
   await writeFile(join(dataFolder, 'api.json'), `${JSON.stringify(api)}\n`)
   const url = server === 'dev' ? urlOf(`hello.${domain}`) : api.url
   process.stderr.write(
-    `certificates come from the local CA ${caFile}; trust it in your browser, or say
+    `${sayIssuers(acme.cas, caFile)}
   curl --cacert ${caFile} ${url}
 admin API   ${api.url} with the token in ${join(dataFolder, 'admin.token')}
 plain HTTP  http://${new URL(url).hostname}:${httpPort}/
@@ -103,6 +104,13 @@ operations  http://127.0.0.1:${opsPort}/metrics, /livez, /readyz
 `,
   )
   process.stdout.write(`landfall ready ${url}\n`)
+}
+
+function sayIssuers(cas: readonly string[], caFile: string): string {
+  if (cas.length === 0)
+    return `certificates come from the local CA ${caFile}; trust it in your browser, or say`
+  const hosts = cas.map((directory) => new URL(directory).host).join(', ')
+  return `certificates come from ${hosts}; until the first one is there, say`
 }
 
 /** What happened and what to do, without a stack trace unless the fault is ours. */
