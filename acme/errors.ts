@@ -35,7 +35,7 @@ export const FAULTS = {
   },
   certificate_refused: {
     status: 503,
-    source: 'client',
+    source: 'upstream',
     retryable: true,
     title: 'No certificate could be made for this host name yet',
     next: 'The owner of the name runs "landfall domain check NAME", which says what is wrong and when it is tried again.',
@@ -106,14 +106,14 @@ export const FAULTS = {
     next: 'It is tried again, with the next authority if there is one.',
   },
   ca_limited: {
-    status: 429,
+    status: 503,
     source: 'upstream',
     retryable: true,
     title: 'The certificate authority wants to be asked later',
     next: 'It is tried again at the moment that it named.',
   },
   ca_refused: {
-    status: 409,
+    status: 502,
     source: 'upstream',
     retryable: true,
     title: 'The certificate authority refused',
