@@ -5,10 +5,10 @@ import { link, mkdir, open, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
 import { AcmeError } from './errors.ts'
+import { generateKey } from './keys.ts'
 import {
   createAuthorityCertificate,
   createServerCertificate,
-  generateKey,
   keyIdentifier,
   type Signer,
   type Validity,
@@ -92,7 +92,7 @@ async function loadFiles(folder: string, nowMs: number): Promise<{ certPem: stri
   const keyPem = await findText(keyFile)
   if (certPem !== undefined && keyPem === undefined) throw broken(folder, 'ca.key is missing')
   if (certPem !== undefined && keyPem !== undefined) return { certPem, keyPem }
-  const keptKeyPem = keyPem ?? (await claim(keyFile, toPem(await generateKey()), 0o600))
+  const keptKeyPem = keyPem ?? (await claim(keyFile, toPem(await generateKey('ec')), 0o600))
   const signer = toSigner(parseKey(folder, keptKeyPem))
   const made = await createAuthorityCertificate(signer, validityFrom(nowMs, AUTHORITY_LIFE_MS))
   return { keyPem: keptKeyPem, certPem: await claim(certFile, made, 0o644) }
@@ -127,7 +127,7 @@ function createTurns(): <Result>(work: () => Promise<Result>) => Promise<Result>
 }
 
 async function issue(pair: Pair, names: readonly string[], nowMs: number): Promise<IssuedCertificate> {
-  const key = await generateKey()
+  const key = await generateKey('ec')
   const lifeMs = Math.min(SERVER_LIFE_MS, pair.notAfter.getTime() - nowMs)
   const validity = validityFrom(nowMs, lifeMs)
   const certPem = await createServerCertificate(pair.signer, { names, key, validity })

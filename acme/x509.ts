@@ -1,14 +1,7 @@
 /** Makes the two kinds of X.509 certificate (RFC 5280) that a local authority needs: its own and a server's. */
 
 import 'reflect-metadata'
-import {
-  createHash,
-  createPublicKey,
-  generateKeyPair as generateKeyPairWithCallback,
-  type KeyObject,
-  randomBytes,
-} from 'node:crypto'
-import { promisify } from 'node:util'
+import { createHash, createPublicKey, type KeyObject, randomBytes } from 'node:crypto'
 import {
   AuthorityKeyIdentifierExtension,
   BasicConstraintsExtension,
@@ -23,7 +16,6 @@ import {
 } from '@peculiar/x509'
 
 const SIGNING = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' }
-const generateKeyPair = promisify(generateKeyPairWithCallback)
 
 export interface Validity {
   readonly notBefore: Date
@@ -35,12 +27,6 @@ export interface Signer {
   readonly key: KeyObject
   /** The distinguished name, as `CN=…`. */
   readonly subject: string
-}
-
-/** A new EC P-256 private key, made off the event loop. */
-export async function generateKey(): Promise<KeyObject> {
-  const { privateKey } = await generateKeyPair('ec', { namedCurve: 'P-256' })
-  return privateKey
 }
 
 /** RFC 5280 section 4.2.1.2 (1): SHA-1 of the public key's bits, in hexadecimal. */

@@ -24,3 +24,8 @@ function isSafe(url: URL, directory: string): boolean {
 function isPlain({ protocol, hostname }: URL): boolean {
   return protocol === 'http:' && isLoopback(hostname)
 }
+
+/** What people call a CA by: the host of its directory. */
+export function hostOf(directory: string): string {
+  return URL.parse(directory)?.host ?? directory
+}

@@ -2,11 +2,12 @@
 
 import type { BudgetState } from '../books.ts'
 import type { Ca, CaFacts } from '../ca/ca.ts'
+import { hostOf } from '../ca/ca-url.ts'
 import type { CheckStep } from '../checks/checks.ts'
 import { toFailureBudgets, toOrderBudgets } from '../orders/order-budgets.ts'
 import type { Target } from './desk-names.ts'
 import type { DeskDeps, DeskSettings } from './desk-settings.ts'
-import { cut, hostOf } from './known-steps.ts'
+import { cut } from './known-steps.ts'
 
 /** An authority that is slow must not take the time that DNS needs. */
 const CA_MS = 5_000

@@ -1,6 +1,7 @@
 /** Certificates as the desk shows them: what is in the chain's first, and when it is renewed. Never a key. */
 
 import { X509Certificate } from 'node:crypto'
+import { toMoment } from '../../lib/moment.ts'
 import type { KnownCertificate, KnownRenewal } from '../books.ts'
 import { shown } from '../imports/refusal.ts'
 import type { CertificateRow } from '../rows.ts'
@@ -24,7 +25,7 @@ export function toView({ row, renewal }: Found): CertificateView {
     ...{ keyType, names, source, notBefore, notAfter },
     ...readLeaf(row),
     ...(ca !== undefined && { ca }),
-    ...(isRenewed && { renewAt: new Date(renewal.renewAtMs).toISOString() }),
+    ...(isRenewed && { renewAt: toMoment(renewal.renewAtMs) }),
   }
 }
 

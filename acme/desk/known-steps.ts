@@ -1,6 +1,8 @@
 /** The steps of a check that are read from memory: route, orders, certificates. */
 
+import { toMoment } from '../../lib/moment.ts'
 import { toShown } from '../../lib/shown-text.ts'
+import { hostOf } from '../ca/ca-url.ts'
 import type { CheckStep } from '../checks/checks.ts'
 import { FAULTS } from '../errors.ts'
 import type { OrderRow } from '../rows.ts'
@@ -140,16 +142,8 @@ function uploadedStep({ name, notBefore, notAfter }: Found['row'], said: string,
   }
 }
 
-export function hostOf(directory: string): string {
-  return URL.parse(directory)?.host ?? directory
-}
-
 export function cut(text: string, maxCharacters = MAX_DETAIL_CHARACTERS): string {
   return toShown(text, maxCharacters)
-}
-
-function toMoment(ms: number): string {
-  return new Date(ms).toISOString()
 }
 
 function isCode(code: string): code is keyof typeof FAULTS {

@@ -1,5 +1,6 @@
 /** Which CA an order goes to: the first that has not failed for it, and that may be asked now. */
 
+import { toMoment } from '../../lib/moment.ts'
 import type { Ca } from '../ca/ca.ts'
 import type { OrderRow } from '../rows.ts'
 import type { FullSettings } from './order-settings.ts'
@@ -39,7 +40,7 @@ export function createCaChoice(cas: readonly Ca[], { now }: Pick<FullSettings, '
       if (ca !== undefined) return ca
       const rests = listUntried(row).map((one) => restOf(one, row))
       const retryAtMs = rests.length === 0 ? now() + SILENCE_MS : Math.min(...rests)
-      const detail = `No authority may be asked before ${new Date(retryAtMs).toISOString()}`
+      const detail = `No authority may be asked before ${toMoment(retryAtMs)}`
       throw new OrderTrouble({ code: 'ca_limited', detail, retryAtMs })
     },
     hasNext: ({ ca: _failed, ...row }) => find(row) !== undefined,

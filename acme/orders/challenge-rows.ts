@@ -1,12 +1,13 @@
 /** The answers to an order's challenges: how they come into the table or into a DNS server, and out again. */
 
 import { digestOf } from '../../lib/digest.ts'
+import { toMoment } from '../../lib/moment.ts'
 import type { CaAuthorization, CaChallenge } from '../ca/ca.ts'
+import { hostOf } from '../ca/ca-url.ts'
 import { toChallengeName, toDnsLabel } from '../dns/challenge-label.ts'
 import type { ChallengeRow, ChallengeType, OrderRow, RowAuthorization } from '../rows.ts'
-import { hasChallenge, type StepRun, toHost } from './order-step.ts'
+import { hasChallenge, type StepRun } from './order-step.ts'
 import { OrderTrouble } from './order-trouble.ts'
-import { toMoment } from './renewal-moment.ts'
 
 const HOUR_MS = 3_600_000
 /** Orders need minutes; retention takes away what a dead edge has left behind. */
@@ -109,7 +110,7 @@ function choose(
     if (challenge !== undefined) return { type, challenge }
   }
   const offered = challenges.map(({ type }) => type).join(', ')
-  const detail = `${toHost(ca)} offers ${offered} for ${name}; it can be proven by ${types.join(', ')}`
+  const detail = `${hostOf(ca.directory)} offers ${offered} for ${name}; it can be proven by ${types.join(', ')}`
   throw new OrderTrouble({ code: 'certificate_dns', detail })
 }
 

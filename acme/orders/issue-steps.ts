@@ -1,5 +1,6 @@
 /** States `ready` to `finalized`: the certificate is asked for, fetched and looked at. */
 
+import { toMoment } from '../../lib/moment.ts'
 import type { CaOrder } from '../ca/ca.ts'
 import { generateKey } from '../keys.ts'
 import type { CertificateRow, OrderRow } from '../rows.ts'
@@ -9,7 +10,7 @@ import { askForKnown, lookUntil } from './order-patience.ts'
 import { next, restart, type Step, type StepRun } from './order-step.ts'
 import { toEndedTrouble } from './order-trouble.ts'
 import { toLate } from './proof-steps.ts'
-import { createRenewal, toMoment } from './renewal-moment.ts'
+import { createRenewal } from './renewal-moment.ts'
 import { createSigningRequest, toKey } from './signing-request.ts'
 import { findNeedless } from './wanted-step.ts'
 

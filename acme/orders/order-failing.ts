@@ -1,10 +1,10 @@
 /** What becomes of an order that could not go on: another CA is asked at once, or the name waits. */
 
+import { toMoment } from '../../lib/moment.ts'
 import type { OrderFailure, OrderRow } from '../rows.ts'
 import type { FullSettings } from './order-settings.ts'
 import { toFreshRow } from './order-step.ts'
 import type { Trouble } from './order-trouble.ts'
-import { toMoment } from './renewal-moment.ts'
 
 /** To either side of each wait, so that what failed together is not tried together. */
 const JITTER = 0.2

@@ -3,13 +3,14 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import type { Hold, Kept } from '../books.ts'
 import type { Ca } from '../ca/ca.ts'
+import { hostOf } from '../ca/ca-url.ts'
 import type { KeyType, OrderRow, OrderState } from '../rows.ts'
 import type { CaChoice } from './ca-choice.ts'
 import { removeAdded, withdraw } from './challenge-rows.ts'
 import { stepFinalized, stepKeyed, stepReady } from './issue-steps.ts'
 import { toResumedRow, toRowAfterFailure } from './order-failing.ts'
 import type { FullSettings, OrdersDeps } from './order-settings.ts'
-import { type RunMemory, type Step, type StepResult, type StepRun, toFreshRow, toHost } from './order-step.ts'
+import { type RunMemory, type Step, type StepResult, type StepRun, toFreshRow } from './order-step.ts'
 import { type Trouble, toTrouble } from './order-trouble.ts'
 import { stepAnswered, stepConfirmed, stepOrdered, stepPublished } from './proof-steps.ts'
 import { stepWanted } from './wanted-step.ts'
@@ -110,7 +111,10 @@ async function settle(
   const { books, log } = carrier.deps
   const tell = (state: string): void => {
     const { name, keyType } = order.row
-    log.info({ name, keyType, ca: toHost(run.ca), state, ms: elapsed(startedAt) }, 'certificate order')
+    log.info(
+      { name, keyType, ca: hostOf(run.ca.directory), state, ms: elapsed(startedAt) },
+      'certificate order',
+    )
   }
   if (result.kind === 'next') {
     const kept = await save(order, result.row, run)
@@ -123,7 +127,7 @@ async function settle(
     return undefined
   }
   if ((await books.orders.complete(order, result)) === undefined) return undefined
-  carrier.count(toHost(run.ca), 'issued')
+  carrier.count(hostOf(run.ca.directory), 'issued')
   tell('issued')
   return undefined
 }
@@ -153,7 +157,7 @@ async function fail(
   const failing = { trouble, directory: ca?.directory, hasNext: choice.hasNext }
   const row = toRowAfterFailure(order.row, failing, settings)
   tellFailure(deps, { row, error, trouble, ca })
-  carrier.count(ca === undefined ? 'none' : toHost(ca), trouble.code)
+  carrier.count(ca === undefined ? 'none' : hostOf(ca.directory), trouble.code)
   forget(stage.memory)
   if (ca !== undefined) return save(order, row, { deps, settings, ca, ...stage })
   const revision = await deps.books.orders.put(row, order.revision)
@@ -168,7 +172,7 @@ function tellFailure(
   const { name, keyType, state, nextTryAt, lastError } = row
   const fields = {
     ...{ name, keyType, state, code, detail, nextTryAt },
-    ca: ca && toHost(ca),
+    ca: ca && hostOf(ca.directory),
     step: lastError?.step,
     ...(code === 'certificate_failed' && { err: error }),
   }

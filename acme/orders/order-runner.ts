@@ -1,5 +1,6 @@
 /** Starts what carries out this edge's share of the fleet's certificate orders. */
 
+import { toMoment } from '../../lib/moment.ts'
 import type { Hold } from '../books.ts'
 import type { OrderRow, OrderState } from '../rows.ts'
 import { KEY_TYPES } from '../rows.ts'
@@ -8,7 +9,7 @@ import { toRegisteredDomain } from './order-budgets.ts'
 import { type Carrier, carryOrder, isDue } from './order-run.ts'
 import { type FullSettings, type OrdersDeps, type OrdersSettings, withDefaults } from './order-settings.ts'
 import type { CarriedOrders, OrderDemand } from './orders.ts'
-import { toMoment, toRenewalOf } from './renewal-moment.ts'
+import { toRenewalOf } from './renewal-moment.ts'
 
 /** Changes come in bursts; one look serves them all. */
 const GATHER_MS = 20

@@ -1,6 +1,7 @@
 /** What a step of an order is given, what it hands back, and what all steps do with a row. */
 
 import type { Ca } from '../ca/ca.ts'
+import { hostOf } from '../ca/ca-url.ts'
 import type { CertificateRow, ChallengeType, OrderRow, RenewalRow, RowAuthorization } from '../rows.ts'
 import type { FullSettings, OrdersDeps } from './order-settings.ts'
 import { OrderTrouble } from './order-trouble.ts'
@@ -59,7 +60,7 @@ export function toFreshRow(row: OrderRow): OrderRow {
  */
 export function restart(row: OrderRow, { memory, ca }: StepRun): StepResult {
   if (memory.isRestarted === true) {
-    const detail = `The authority ${toHost(ca)} forgets orders`
+    const detail = `The authority ${hostOf(ca.directory)} forgets orders`
     throw new OrderTrouble({ code: 'ca_nonsense', detail, isOfCa: true })
   }
   memory.isRestarted = true
@@ -71,8 +72,4 @@ export function hasChallenge(
   authorization: RowAuthorization,
 ): authorization is RowAuthorization & { readonly challenge: object } {
   return authorization.challenge !== undefined
-}
-
-export function toHost(ca: Ca): string {
-  return new URL(ca.directory).host
 }

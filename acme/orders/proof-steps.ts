@@ -1,20 +1,13 @@
 /** States `ordered` to `answered`: the names are proven to the CA. */
 
 import type { CaAuthorization, CaOrder } from '../ca/ca.ts'
+import { hostOf } from '../ca/ca-url.ts'
 import { toBareName } from '../hostnames.ts'
 import type { OrderRow, RowAuthorization } from '../rows.ts'
 import { type Answer, addUpdated, createAnswer, loadPublished } from './challenge-rows.ts'
 import { toFailureBudgets } from './order-budgets.ts'
 import { askForKnown, lookUntil } from './order-patience.ts'
-import {
-  hasChallenge,
-  next,
-  restart,
-  type Step,
-  type StepResult,
-  type StepRun,
-  toHost,
-} from './order-step.ts'
+import { hasChallenge, next, restart, type Step, type StepResult, type StepRun } from './order-step.ts'
 import { OrderTrouble, toEndedTrouble } from './order-trouble.ts'
 import { getTypes } from './wanted-step.ts'
 
@@ -135,7 +128,7 @@ async function toProofTrouble(judged: CaAuthorization, run: StepRun): Promise<Or
 }
 
 export function toLate(what: 'validated' | 'issued', { settings, ca }: StepRun): OrderTrouble {
-  const detail = `${toHost(ca)} has not ${what} within ${settings.answerMs / 1_000} s`
+  const detail = `${hostOf(ca.directory)} has not ${what} within ${settings.answerMs / 1_000} s`
   return new OrderTrouble({ code: 'ca_unreachable', detail, isOfCa: true, keepsOrder: true })
 }
 
@@ -151,7 +144,7 @@ async function loadAuthorizations(
     const authorization = await askForKnown(run, () => run.ca.getAuthorization(url, run.signal))
     if (authorization === undefined) return undefined
     if (!names.has(authorization.name)) {
-      const detail = `${toHost(run.ca)} wants ${authorization.name} to be proven, which was not asked for`
+      const detail = `${hostOf(run.ca.directory)} wants ${authorization.name} to be proven, which was not asked for`
       throw new OrderTrouble({ code: 'ca_nonsense', detail, isOfCa: true })
     }
     authorizations.push(authorization)

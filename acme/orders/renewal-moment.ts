@@ -1,5 +1,6 @@
 /** When a certificate is to be replaced where its CA does not say. */
 
+import { toMoment } from '../../lib/moment.ts'
 import type { CertificateRow, RenewalRow } from '../rows.ts'
 
 const DAY_MS = 24 * 3_600_000
@@ -46,9 +47,4 @@ export function createRenewal(
     renewAt: toMoment(toFallbackMoment(certificate, random)),
     askAt: toMoment(nowMs),
   }
-}
-
-/** ISO 8601. */
-export function toMoment(ms: number): string {
-  return new Date(ms).toISOString()
 }

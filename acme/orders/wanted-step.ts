@@ -1,5 +1,6 @@
 /** State `wanted`: looks whether the order makes sense, pays for it from the budgets, and gives it to a CA. */
 
+import { toMoment } from '../../lib/moment.ts'
 import { findCertId } from '../ca/ari.ts'
 import type { CaFacts } from '../ca/ca.ts'
 import { CaProblem } from '../ca/ca-problem.ts'
@@ -109,7 +110,7 @@ async function pay({ name, names, cause }: OrderRow, { ca, deps, settings }: Ste
 }
 
 function toBudgetTrouble(limit: string, nextAtMs: number): OrderTrouble {
-  const detail = `The budget "${limit}" has something left again at ${new Date(nextAtMs).toISOString()}`
+  const detail = `The budget "${limit}" has something left again at ${toMoment(nextAtMs)}`
   return new OrderTrouble({ code: 'certificate_budget', detail, isOfCa: true, retryAtMs: nextAtMs })
 }
 

@@ -1,6 +1,7 @@
 /** Warns of uploaded certificates that end soon: nobody but their owner can replace them. */
 
 import type { Log } from '../../lib/log.ts'
+import { toMoment } from '../../lib/moment.ts'
 import type { KnownCertificate } from '../books.ts'
 
 const DAY_MS = 24 * 3_600_000
@@ -22,7 +23,7 @@ export function createEndWarnings(log: Log): EndWarnings {
       const key = `${name}/${keyType}`
       if (days === undefined || said.get(key) === text) return
       said.set(key, text)
-      const notAfter = new Date(notAfterMs).toISOString()
+      const notAfter = toMoment(notAfterMs)
       const message = days === 0 ? 'an uploaded certificate has ended' : 'an uploaded certificate ends soon'
       log.warn({ name, keyType, notAfter, days }, message)
     },

@@ -1,8 +1,9 @@
 /** When one certificate is replaced, and when its CA is asked again, as its renewal row keeps it. */
 
+import { toMoment } from '../../lib/moment.ts'
 import type { KnownCertificate } from '../books.ts'
 import type { RenewalInfo } from '../ca/ca.ts'
-import { toFallbackMoment, toMoment, toRenewalOf } from '../orders/renewal-moment.ts'
+import { toFallbackMoment, toRenewalOf } from '../orders/renewal-moment.ts'
 import type { CertificateRow, RenewalRow } from '../rows.ts'
 
 const HOUR_MS = 3_600_000

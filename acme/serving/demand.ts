@@ -4,6 +4,7 @@ import { getDomain } from 'tldts'
 import { Buckets } from '../../lib/buckets.ts'
 import { toClient } from '../../lib/client-address.ts'
 import type { Log } from '../../lib/log.ts'
+import { toMoment } from '../../lib/moment.ts'
 import type { CertificateTable } from '../books.ts'
 import { AcmeError, type AcmeErrorCode } from '../errors.ts'
 import type { Orders } from '../orders/orders.ts'
@@ -93,7 +94,7 @@ export class Demand implements Disposable {
     const note = this.#findNote(hostname)
     if (note === undefined) return undefined
     if (note.code === 'certificate_pending') return new AcmeError('certificate_pending')
-    const detail = `${hostname} is tried again after ${new Date(note.untilMs).toISOString()}`
+    const detail = `${hostname} is tried again after ${toMoment(note.untilMs)}`
     return new AcmeError(note.code, { detail, context: { retryAtMs: note.untilMs } })
   }
 

@@ -1,6 +1,7 @@
 /** Which key seals tickets, which are known, and when the next one is due: decided from the rows alone, so that all edges agree. */
 
 import { findCurrent, findNextTurn, toTurns } from '../../lib/key-rotation.ts'
+import { toMoment } from '../../lib/moment.ts'
 import type { TicketKeyRow } from '../rows.ts'
 
 export interface RotationSettings {
@@ -53,8 +54,8 @@ function toKnown<Row extends TicketKeyRow>(rows: readonly Row[], nowMs: number):
 function planFrom(sealsFromMs: number, sealMs: number): TicketKeyPlan {
   const knownUntilMs = sealsFromMs + sealMs + aheadOf(sealMs) + TICKET_MS
   return {
-    sealsFrom: new Date(sealsFromMs).toISOString(),
-    knownUntil: new Date(knownUntilMs).toISOString(),
+    sealsFrom: toMoment(sealsFromMs),
+    knownUntil: toMoment(knownUntilMs),
   }
 }
 

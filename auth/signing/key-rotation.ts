@@ -1,6 +1,7 @@
 /** Which key signs, which are known, and when the next one is due: decided from the records alone, so that all edges agree. */
 
 import { findCurrent, findNextTurn, toTurns } from '../../lib/key-rotation.ts'
+import { toMoment } from '../../lib/moment.ts'
 import type { SigningKeyRow } from '../access.ts'
 
 export interface RotationTimes {
@@ -57,23 +58,19 @@ export function planKey(
   const endless = rows.filter(({ signsUntil }) => signsUntil === undefined)
   const last = toTurns(endless, fromOf).at(-1)
   // The first start; or the newest key was deleted because it is no secret any more.
-  if (last === undefined) return { signsFrom: findSigningRow(rows, nowMs)?.signsUntil ?? toInstant(nowMs) }
+  if (last === undefined) return { signsFrom: findSigningRow(rows, nowMs)?.signsUntil ?? toMoment(nowMs) }
   const schedule = { keyMs: times.keyMs, aheadMs: overlapOf(times) }
   const turnMs = findNextTurn(Date.parse(last.signsFrom), schedule, nowMs)
   if (turnMs === undefined) return undefined
-  return { signsFrom: toInstant(turnMs), end: toEnd(last, turnMs, times) }
+  return { signsFrom: toMoment(turnMs), end: toEnd(last, turnMs, times) }
 }
 
 function toEnd({ id }: SigningKeyRow, turnMs: number, times: RotationTimes): KeyEnd {
   // An edge that is cut off from the table goes on signing with the old key for a while.
-  const knownUntil = toInstant(turnMs + overlapOf(times) + times.tokenMs)
-  return { id, signsUntil: toInstant(turnMs), knownUntil }
+  const knownUntil = toMoment(turnMs + overlapOf(times) + times.tokenMs)
+  return { id, signsUntil: toMoment(turnMs), knownUntil }
 }
 
 function fromOf({ signsFrom }: SigningKeyRow): string {
   return signsFrom
-}
-
-function toInstant(ms: number): string {
-  return new Date(ms).toISOString()
 }

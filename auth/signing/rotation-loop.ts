@@ -2,6 +2,7 @@
 
 import { KeyRotation } from '../../lib/key-rotation.ts'
 import type { Log } from '../../lib/log.ts'
+import { toMoment } from '../../lib/moment.ts'
 import type { Sealer } from '../../lib/seal.ts'
 import type { Access, SigningKeyRow } from '../access.ts'
 import { createSigningKey, type KeyRing } from './key-ring.ts'
@@ -50,7 +51,7 @@ async function addDue({ book, log, sealer, ring }: RotationDeps, settings: Rotat
   const before = keys.filter(({ id }) => id === end?.id)
   // An edge with another secret key would add a key that no other edge can open. Why is in the log already.
   if (!(await canOpen(ring, before))) return
-  const createdAt = new Date(nowMs).toISOString()
+  const createdAt = toMoment(nowMs)
   const added = { ...(await createSigningKey(sealer)), createdAt, signsFrom }
   const ended = before.map((key) => ({ ...key, ...end }))
   const isAdded = await book.change({ put: [added, ...ended] }, version)

@@ -1,5 +1,6 @@
 /** How certificates and renewals are laid out as bytes: a head of 64 that both begin with, the record's key, and the rest. */
 
+import { toMoment } from '../../lib/moment.ts'
 import type { CertificateRecord, KeyType, RenewalRecord } from '../records/certificates.ts'
 import { KEY_TYPES } from '../records/certificates.ts'
 import { CERTIFICATES } from '../records/record-kinds.ts'
@@ -189,9 +190,9 @@ export function readCertificate(place: Place, texts: SharedTexts): CertificateRe
       keyId: textAt(place, KEY_ID_AT, texts),
       data: bytes.toString('base64url', leafEnd, sealedEnd),
     },
-    notBefore: new Date(notBeforeAt(place)).toISOString(),
-    notAfter: new Date(notAfterAt(place)).toISOString(),
-    createdAt: new Date(createdAt(place)).toISOString(),
+    notBefore: toMoment(notBeforeAt(place)),
+    notAfter: toMoment(notAfterAt(place)),
+    createdAt: toMoment(createdAt(place)),
     ...(ca !== undefined && { ca }),
     ...(profile !== undefined && { profile }),
   })

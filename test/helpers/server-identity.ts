@@ -1,6 +1,7 @@
 /** What a server on loopback shows over TLS: a certificate for `localhost`, and the root that its clients have to trust. */
 
-import { createAuthorityCertificate, createServerCertificate, generateKey } from '../../acme/x509.ts'
+import { generateKey } from '../../acme/keys.ts'
+import { createAuthorityCertificate, createServerCertificate } from '../../acme/x509.ts'
 
 /** All in PEM. */
 export interface ServerIdentity {
@@ -10,8 +11,8 @@ export interface ServerIdentity {
 }
 
 export async function createServerIdentity(): Promise<ServerIdentity> {
-  const root = { key: await generateKey(), subject: 'CN=Test server root' }
-  const key = await generateKey()
+  const root = { key: await generateKey('ec'), subject: 'CN=Test server root' }
+  const key = await generateKey('ec')
   const validity = { notBefore: new Date(Date.now() - 60_000), notAfter: new Date(Date.now() + 86_400_000) }
   return {
     rootPem: await createAuthorityCertificate(root, validity),

@@ -4,7 +4,8 @@ import fc from 'fast-check'
 import t from 'tap'
 import { parseRenewalInfo, toCertId } from '../../../acme/ca/ari.ts'
 import { CaProblem } from '../../../acme/ca/ca-problem.ts'
-import { createAuthorityCertificate, generateKey } from '../../../acme/x509.ts'
+import { generateKey } from '../../../acme/keys.ts'
+import { createAuthorityCertificate } from '../../../acme/x509.ts'
 import { createRequest } from '../../helpers/ca-scene.ts'
 import { createIssuer } from '../../helpers/small-ca-issuer.ts'
 
@@ -52,7 +53,10 @@ t.test('reads DER as well as PEM', async (t) => {
 
 t.test('refuses a certificate that names no authority, and what is none', async (t) => {
   const validity = { notBefore: new Date(NOW), notAfter: new Date(NOW + DAY_MS) }
-  const root = await createAuthorityCertificate({ key: await generateKey(), subject: 'CN=Root' }, validity)
+  const root = await createAuthorityCertificate(
+    { key: await generateKey('ec'), subject: 'CN=Root' },
+    validity,
+  )
   t.throws(() => toCertId(root), CaProblem)
   t.throws(() => toCertId('nonsense'), CaProblem)
   t.throws(() => toCertId(Buffer.alloc(0)), CaProblem)

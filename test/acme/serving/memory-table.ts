@@ -2,9 +2,10 @@
 
 import { generateKeyPairSync, type KeyObject, X509Certificate } from 'node:crypto'
 import type { CertificateTable, KnownCertificate } from '../../../acme/books.ts'
+import { generateKey } from '../../../acme/keys.ts'
 import type { CertificateRow, ChallengeRow, KeyType, OrderRow, TicketKeyRow } from '../../../acme/rows.ts'
 import { KEY_TYPES } from '../../../acme/rows.ts'
-import { createAuthorityCertificate, createServerCertificate, generateKey } from '../../../acme/x509.ts'
+import { createAuthorityCertificate, createServerCertificate } from '../../../acme/x509.ts'
 import { createSealer } from '../../../lib/seal.ts'
 
 export const sealer = createSealer(Buffer.alloc(32, 7))
@@ -147,7 +148,7 @@ let rsaKey: KeyObject | undefined
 
 /** Rows with certificates of a CA of the test's own. */
 export async function createFactory(): Promise<Factory> {
-  const key = await generateKey()
+  const key = await generateKey('ec')
   const signer = { key, subject: 'CN=Test CA' }
   const [from, until] = [new Date(Date.now() - 365 * DAY_MS), new Date(Date.now() + 3_650 * DAY_MS)]
   const caPem = await createAuthorityCertificate(signer, { notBefore: from, notAfter: until })
@@ -156,7 +157,7 @@ export async function createFactory(): Promise<Factory> {
     const { notBeforeMs = Date.now() - DAY_MS, notAfterMs = Date.now() + 60 * DAY_MS } = changes
     const [notBefore, notAfter] = [new Date(notBeforeMs), new Date(notAfterMs)]
     rsaKey ??= generateKeyPairSync('rsa', { modulusLength: 2_048 }).privateKey
-    const leafKey = keyType === 'ec' ? await generateKey() : rsaKey
+    const leafKey = keyType === 'ec' ? await generateKey('ec') : rsaKey
     const validity = { notBefore, notAfter }
     const leaf = new X509Certificate(await createServerCertificate(signer, { names, key: leafKey, validity }))
     return {

@@ -4,7 +4,8 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { inspect } from 'node:util'
 import t from 'tap'
-import { createAuthorityCertificate, createServerCertificate, generateKey } from '../../../acme/x509.ts'
+import { generateKey } from '../../../acme/keys.ts'
+import { createAuthorityCertificate, createServerCertificate } from '../../../acme/x509.ts'
 import { compareKeys } from '../../../routing/store/key-order.ts'
 import { startRedisStore } from '../../../routing/store/redis-store.ts'
 import { testStore } from '../../contracts/store.ts'
@@ -236,8 +237,8 @@ t.test('speaks TLS, with the authorities of a file only', async (t) => {
 /** An authority, and a server's certificate for `localhost`. Answers Redis's settings for them. */
 async function writeCertificates(folder: string): Promise<string[]> {
   const validity = { notBefore: new Date(Date.now() - 60_000), notAfter: new Date(Date.now() + 3_600_000) }
-  const signer = { key: await generateKey(), subject: 'CN=Test authority' }
-  const key = await generateKey()
+  const signer = { key: await generateKey('ec'), subject: 'CN=Test authority' }
+  const key = await generateKey('ec')
   const contents = {
     'ca.pem': await createAuthorityCertificate(signer, validity),
     'server.pem': await createServerCertificate(signer, { names: ['localhost'], key, validity }),
