@@ -44,7 +44,7 @@ function seal({ name, hmacKey, aesKey }: TicketKey): TicketAnswer {
   return [STATUS.sealed, hmacKey, aesKey, name, nextIv()]
 }
 
-/** Of many at once: one alone costs 4 µs, and each full handshake takes two. */
+/** Of many at once: one alone costs 4 µs. */
 const IVS = Buffer.alloc(256 * KEY_BYTES)
 let ivsLeft = 0
 

@@ -20,7 +20,10 @@ t.test('every exception gives its reason', (t) => {
 })
 
 const ALLOWED = [
-  ['main.ts', `import { serve } from './serve.ts'\nimport { runCli } from './cli/cli.ts'`],
+  [
+    'main.ts',
+    `import { serve } from './serve.ts'\nimport { runCli } from './cli/cli.ts'\nimport { takeNodeFlags } from './lib/node-flags.ts'`,
+  ],
   ['serve.ts', `import { startEdge } from './edge.ts'\nimport { loadConfig } from './config.ts'`],
   ['edge.ts', `import { startProxy } from './proxy/proxy.ts'\nimport type { Config } from './config.ts'`],
   ['host.ts', `import { startVm } from './sidecar/lifecycle.ts'`],

@@ -13,7 +13,7 @@ interface Rule {
 
 /** A root file is a part of its own; so is a folder. main → cli, serve → edge, host → parts → lib. */
 const RULES: Readonly<Record<string, Rule>> = {
-  main: { values: ['serve', 'cli', 'images'] },
+  main: { values: ['serve', 'cli', 'images', 'lib'] },
   images: { values: ['sidecar', 'lib'] },
   // In one process edge and host share one store, so serve opens it; that is all it takes from routing.
   serve: { values: ['edge', 'host', 'images', 'config', 'routing', 'lib'] },
