@@ -4,8 +4,8 @@ import t, { type Test } from 'tap'
 import { startAssertions } from '../../../auth/gate/assertions.ts'
 import type { Identity } from '../../../auth/identity.ts'
 import type { SignDemand } from '../../../auth/signing/signing.ts'
+import { createListLog } from '../../helpers/list-log.ts'
 import { until } from '../../helpers/until.ts'
-import { createListLog } from '../../routing/logs.ts'
 
 const HOST = 'web.example.test'
 const NOW_MS = 1_800_000_000_000

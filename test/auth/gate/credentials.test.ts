@@ -87,12 +87,13 @@ t.test('finds our cookie among all others', async (t) => {
 })
 
 t.test('reads hostile cookies in linear time', async (t) => {
-  const started = process.hrtime.bigint()
+  // Work, and not how long others had the processor.
+  const before = process.threadCpuUsage()
   for (const part of [';', ' ', '\t', '=', '__Host-landfall ', ' ;', '"']) {
     found({ cookie: `__Host-landfall${part.repeat(60_000)}` })
     listCookies(part.repeat(60_000))
   }
-  t.ok(Number(process.hrtime.bigint() - started) / 1e6 < 1_000)
+  t.ok(process.threadCpuUsage(before).user < 1_000_000)
 })
 
 t.test('a cookie counts when this host, or another of the same VM, has the browser ask', async (t) => {

@@ -17,7 +17,7 @@ import type { SigningKeys } from '../../../auth/signing/signing-keys.ts'
 import { type Authenticator, createAuthenticator } from '../../../auth/tokens/authenticator.ts'
 import { createProofs } from '../../../auth/tokens/proof.ts'
 import { createSealer } from '../../../lib/seal.ts'
-import { createListLog } from '../../routing/logs.ts'
+import { createListLog } from '../../helpers/list-log.ts'
 import { createClock, edgeFor, ISSUER, SECRET, storeFor, type TestClock } from '../signing/edges.ts'
 
 export { ISSUER, type TestClock }

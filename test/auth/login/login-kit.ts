@@ -17,7 +17,7 @@ import { createSigningKeyBook } from '../../../routing/access/signing-key-book.t
 import { createLoginBook } from '../../../routing/logins/login-book.ts'
 import { startMemoryStore } from '../../../routing/store/memory-store.ts'
 import type { Store } from '../../../routing/store/store.ts'
-import { createListLog, type Line } from '../../routing/logs.ts'
+import { createListLog, type Line } from '../../helpers/list-log.ts'
 import { type Answer, pipedTransport, TestBrowser } from './browser.ts'
 
 export const LOGIN_HOST = 'auth.example.test'

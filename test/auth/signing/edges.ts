@@ -13,7 +13,7 @@ import { startAccessTable } from '../../../routing/access/access-table.ts'
 import { createSigningKeyBook } from '../../../routing/access/signing-key-book.ts'
 import { startMemoryStore } from '../../../routing/store/memory-store.ts'
 import type { Store } from '../../../routing/store/store.ts'
-import { createListLog, type Line } from '../../routing/logs.ts'
+import { createListLog, type Line } from '../../helpers/list-log.ts'
 
 export const ISSUER = 'https://auth.example.test'
 export const HOST = 'web.example.test'

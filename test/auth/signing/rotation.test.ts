@@ -7,8 +7,8 @@ import { type SigningKeys, startSigningKeys } from '../../../auth/signing/signin
 import { createSealer } from '../../../lib/seal.ts'
 import { createSigningKeyBook } from '../../../routing/access/signing-key-book.ts'
 import { SIGNING_KEYS } from '../../../routing/records/record-kinds.ts'
+import { createListLog } from '../../helpers/list-log.ts'
 import { until } from '../../helpers/until.ts'
-import { createListLog } from '../../routing/logs.ts'
 import {
   createClock,
   DAY_MS,

@@ -10,8 +10,8 @@ import type { SigningKeyBook } from '../../../auth/signing/signing-key-book.ts'
 import { type SigningKeys, startSigningKeys } from '../../../auth/signing/signing-keys.ts'
 import { createSealer } from '../../../lib/seal.ts'
 import { SIGNING_KEYS } from '../../../routing/records/record-kinds.ts'
+import { createListLog } from '../../helpers/list-log.ts'
 import { until } from '../../helpers/until.ts'
-import { createListLog } from '../../routing/logs.ts'
 import { createClock, DAY_MS, demandOf, edgeFor, HOST, ISSUER, kidOf, SECRET, storeFor } from './edges.ts'
 
 const COOKIE = { kind: 'cookie', audience: HOST } as const
@@ -205,12 +205,12 @@ t.test('a key that has run out verifies nothing, though whoever stole it may sig
 t.test('a storm of tokens of unknown keys costs no signature check', async (t) => {
   const { keys, clock } = await oneEdgeFor(t)
   const token = await keys.sign(demandOf(clock))
-  const start = performance.now()
+  const before = process.cpuUsage()
   for (let index = 0; index < 2_000; index += 1) {
     const storm = change(token, { header: { kid: `kid-${index}` } })
     if ((await reasonOf(keys, storm)) !== 'unknown-kid') t.fail(storm)
   }
-  t.ok(performance.now() - start < 2_000, 'a signature check takes more than all of the rest')
+  t.ok(process.cpuUsage(before).user < 2_000_000, 'a signature check takes more than all of the rest')
   t.equal(keys.jwks().keys.length, 1)
 })
 

@@ -3,9 +3,9 @@
 import t from 'tap'
 import { createMailSender, toTransportOptions } from '../../../../auth/login/methods/mail-sender.ts'
 import { toMailText } from '../../../../auth/login/methods/mail-text.ts'
+import { createListLog } from '../../../helpers/list-log.ts'
 import { mailSinkFor } from '../../../helpers/mail-sink.ts'
 import { until } from '../../../helpers/until.ts'
-import { createListLog } from '../../../routing/logs.ts'
 import { FROM } from './mail-kit.ts'
 
 const MAIL = { to: 'ada@example.test', subject: 'Log in', text: 'text', html: '<p>html</p>' }

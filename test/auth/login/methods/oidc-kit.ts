@@ -2,12 +2,12 @@
 
 import type { Test } from 'tap'
 import { createOidcLogin } from '../../../../auth/login/methods/oidc-login.ts'
+import { createListLog, type Line } from '../../../helpers/list-log.ts'
 import {
   type ProviderScript,
   type ScriptedProvider,
   scriptedProviderFor,
 } from '../../../helpers/scripted-provider.ts'
-import { createListLog, type Line } from '../../../routing/logs.ts'
 import type { Answer, TestBrowser } from '../browser.ts'
 import { ADA, grantTo, HOST, LOGIN, type LoginKit, loginKitFor, routeOf, WEB } from '../login-kit.ts'
 
