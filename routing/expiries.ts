@@ -3,6 +3,7 @@
 import {
   ACME_BUDGETS,
   CHALLENGES,
+  FORMER_OWNERS,
   LOGIN_CODES,
   MAIL_LOGINS,
   REVOCATIONS,
@@ -25,6 +26,7 @@ export const SHORT_LIVED: readonly Expiry[] = [LOGIN_CODES, MAIL_LOGINS, CHALLEN
 export const LONG_LIVED: readonly Expiry[] = [
   { prefix: SESSIONS.prefix, field: 'expiresAt' },
   { prefix: REVOCATIONS.prefix, field: 'expiresAt' },
+  { prefix: FORMER_OWNERS.prefix, field: 'expiresAt' },
   { prefix: SIGNING_KEYS.prefix, field: 'knownUntil' },
   { prefix: TICKET_KEYS.prefix, field: 'knownUntil' },
   // A bucket that is full says as much as none.

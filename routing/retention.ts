@@ -1,4 +1,4 @@
-/** Deletes what has been kept long enough: audit and usage records, answers for Idempotency-Keys, what is left of logins and of certificates. */
+/** Deletes what has been kept long enough: audit and usage records, answers for Idempotency-Keys, what is left of logins, of certificates and of VMs that are gone. */
 
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'

@@ -45,14 +45,21 @@ export interface CertificateChange {
 /** Called when all checks have passed, and before anything is written; where it rejects nothing is. */
 export type ChangeNote = (change: CertificateChange) => Promise<void>
 
+/** By what somebody may write. */
+export interface WriteRight {
+  readonly note: ChangeNote
+  /** The document that says whose the name is; absent where nothing does. */
+  readonly basis?: { readonly key: string; readonly revision: number }
+}
+
 /** Rejects with a LandfallError; what may be asked by whom is the API's to know. */
 export interface CertificateDesk {
   /** Looks at DNS anew. */
   check(hostname: string, signal: AbortSignal): Promise<CertificateCheck>
   /** What is known without asking anybody. */
   view(hostname: string): Promise<CertificateCheck>
-  /** Checks chain, key, names and times; replaces what was uploaded before. */
-  upload(hostname: string, upload: CertificateUpload, note: ChangeNote): Promise<CertificateCheck>
+  /** Checks chain, key, names and times; replaces what was uploaded before. Writes nothing once the right's basis has changed. */
+  upload(hostname: string, upload: CertificateUpload, right: WriteRight): Promise<CertificateCheck>
   /** Takes an uploaded one away; false when there was none. */
   remove(hostname: string, note: ChangeNote): Promise<boolean>
   /** Orders a new one at once; budgets still count. */

@@ -1,7 +1,7 @@
 /** Host names that certificates are asked about by: where each is, and whose it is. */
 
 import type { FastifyRequest } from 'fastify'
-import { DOMAINS } from '../records/record-kinds.ts'
+import { DOMAINS, type Stored } from '../records/record-kinds.ts'
 import type { DomainRecord } from '../records/records.ts'
 import type { ApiContext } from './context.ts'
 import { findPoolOf } from './domain-plans.ts'
@@ -13,7 +13,7 @@ export interface CertificateName {
   readonly hostname: string
   readonly place: ReturnType<typeof placeOf>
   /** Outside of the platform alone: the record of who asked for it. */
-  readonly domain?: DomainRecord
+  readonly domain?: Stored<DomainRecord>
   /** Whose VM the domain is for; undefined is the operators'. */
   readonly pool?: string
 }
@@ -29,7 +29,7 @@ export async function getCertificateName(
   const hostname = isPlatform ? platform : getHostname(request, { prefix: 'certificate/' })
   const place = placeOf(hostname, context.domain)
   if (place !== 'outside') return { hostname, place }
-  const domain = (await findSound(context.store, DOMAINS, hostname))?.record
-  const pool = domain && (await findPoolOf(context, domain))
+  const domain = await findSound(context.store, DOMAINS, hostname)
+  const pool = domain && (await findPoolOf(context, domain.record))
   return { hostname, place, ...(domain && { domain }), ...(pool !== undefined && { pool }) }
 }

@@ -140,9 +140,10 @@ function addWrites(app: FastifyInstance, context: ApiContext, { places, files }:
     async (request) => {
       const name = await getAllowed(request, context, 'write')
       const upload = toUpload(request.body)
-      const note = noteOf(request, context, name)
+      // Reading it may take so long that the name is somebody else's by then.
+      const right = { note: noteOf(request, context, name), ...(name.domain && { basis: name.domain }) }
       return inPlace(request, 'pkcs12' in upload ? files : places, () =>
-        context.certificates.upload(name.hostname, upload, note),
+        context.certificates.upload(name.hostname, upload, right),
       )
     },
   )
@@ -186,7 +187,7 @@ async function getAllowed(
   const isSeen = name.domain !== undefined && (may(caller, 'read', name.pool) || may(caller, verb, name.pool))
   if (!isSeen) throw new RoutingError('api_not_found', { detail: `There is no domain "${name.hostname}".` })
   checkMay(caller, verb, name.pool)
-  if (name.domain?.state === 'proven') return name
+  if (name.domain?.record.state === 'proven') return name
   const detail = `"${name.hostname}" is not proven yet: GET /v1/domains/${name.hostname} says which DNS record it takes.`
   throw new RoutingError('api_domain_unproven', { detail, context: { field: '/hostname' } })
 }

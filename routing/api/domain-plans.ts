@@ -6,11 +6,12 @@ import { RecordInvalid, RoutingError } from '../errors.ts'
 import { type Edit, toEdit } from '../records/edits.ts'
 import { DOMAINS, findRecord, type Stored, VMS } from '../records/record-kinds.ts'
 import type { DomainRecord } from '../records/records.ts'
+import { type NamePast, planFormerOwner, readNamePast } from '../vms/former-owners.ts'
 import { CLAIM_PREFIX, toDerived } from '../vms/vm-plans.ts'
 import type { WantedBinding } from './binding-plans.ts'
 import { type Caller, may } from './caller.ts'
 import type { ApiContext } from './context.ts'
-import { type ProofRecord, type ProofRecords, proofRecords } from './domain-proof.ts'
+import { type ProofRecord, proofRecords, type WantedProof } from './domain-proof.ts'
 import { MAX_HOSTNAMES, placeOf, taken } from './hostnames.ts'
 import { findSound } from './vm-view.ts'
 
@@ -28,15 +29,24 @@ export async function findCustomDomain(
 
 /** The pool of the VM that a domain is for; undefined when the VM is gone. */
 export async function findPoolOf(
-  { store }: ApiContext,
+  { store }: Pick<ApiContext, 'store'>,
   { vm }: Pick<DomainRecord, 'vm'>,
 ): Promise<string | undefined> {
   return (await findSound(store, VMS, vm))?.record.pool
 }
 
-export function recordsOf({ domain }: ApiContext, record: DomainRecord): ProofRecords {
-  const { hostname, challenge, vm } = record
-  return proofRecords({ hostname, challenge, target: `${vm}.${domain}` })
+/** What is asked of DNS for a domain. */
+export async function proofOf(
+  context: ApiContext,
+  { hostname, challenge, vm }: Pick<DomainRecord, 'hostname' | 'challenge' | 'vm'>,
+): Promise<WantedProof> {
+  const { isPassedOn } = await findNamePast(context, vm)
+  return { hostname, challenge, target: `${vm}.${context.domain}`, isPassedOn }
+}
+
+export async function findNamePast(context: ApiContext, vm: string): Promise<NamePast> {
+  const pool = await findPoolOf(context, { vm })
+  return readNamePast(context.store, { vm, pool, now: context.now() })
 }
 
 export interface CustomRoute {
@@ -56,14 +66,15 @@ export async function checkProven(
   const isTheirs = pool !== undefined && may(caller, 'write', pool)
   if (isTheirs && custom?.record.state === 'proven') return
   if (pool !== undefined && custom?.record.state === 'proven') throw taken(`"${hostname}" leads elsewhere.`)
-  const [txt, cname] =
-    isTheirs && custom
-      ? recordsOf(context, custom.record)
-      : proofRecords({ hostname, challenge: '…', target: `${vm}.${context.domain}` })
+  const asked = isTheirs && custom ? custom.record : { hostname, vm, challenge: '…' }
+  const [txt, cname] = proofRecords(await proofOf(context, asked))
   const first = isTheirs
     ? ''
     : `Ask for it with PUT /v1/domains/${hostname} {"vm": "${vm}"}, which says the value. `
-  const detail = `${first}It takes the ${describe(txt)}, or the ${describe(cname)}.`
+  const rest = cname
+    ? `, or the ${describe(cname)}`
+    : ": a CNAME is no proof while another pool had the VM's name"
+  const detail = `${first}It takes the ${describe(txt)}${rest}.`
   throw new RoutingError('api_domain_unproven', { detail, context: { field: '/hostname' } })
 }
 
@@ -124,12 +135,16 @@ async function checkRoom({ store }: ApiContext, vm: string): Promise<void> {
   throw new RecordInvalid('/vm', `It has ${MAX_HOSTNAMES} domains, and cannot have more.`)
 }
 
-/** The edits of a domain's record, of what finds it by its VM, and of what was uploaded for it when another has it. */
+/**
+ * The edits of a domain's record, of what finds it by its VM, of whose the VM's name was when it leaves that VM, and of
+ * what was uploaded for it when another has it.
+ */
 export async function domainEdits(
-  { store }: Pick<ApiContext, 'store'>,
+  context: Pick<ApiContext, 'store' | 'now'>,
   before: Stored<DomainRecord> | undefined,
   after: DomainRecord | undefined,
 ): Promise<readonly Edit[]> {
+  const { store } = context
   const { hostname } = after ?? before?.record ?? {}
   const claimants = new Set([before?.record.vm, after?.vm].filter((vm) => vm !== undefined))
   const claims = [...claimants].map(async (vm): Promise<Edit> => {
@@ -138,9 +153,35 @@ export async function domainEdits(
     const value = vm === after?.vm ? { vm, hostname } : undefined
     return toDerived({ key, before: claim, after: value })
   })
-  const isSame = before === undefined || before.record.challenge === after?.challenge
+  const isSame = before === undefined || (await hasSameOwner(context, before.record, after))
   const uploads = isSame ? [] : await findUploadDeletions(store, before.record.hostname)
-  return [toEdit(DOMAINS.prefix + hostname, { before, after }), ...(await Promise.all(claims)), ...uploads]
+  const own = toEdit(DOMAINS.prefix + hostname, { before, after })
+  const former = await formerEdits(context, before?.record, after)
+  return [own, ...(await Promise.all(claims)), ...former, ...uploads]
+}
+
+/** Its CNAME may be left behind, and its pool give the VM's name up later. */
+async function formerEdits(
+  context: Pick<ApiContext, 'store' | 'now'>,
+  before: DomainRecord | undefined,
+  after: DomainRecord | undefined,
+): Promise<readonly Edit[]> {
+  if (before === undefined || before.vm === after?.vm) return []
+  const { vm } = before
+  const pool = await findPoolOf(context, before)
+  return [await planFormerOwner(context.store, { vm, pool, now: context.now() })]
+}
+
+/** Whoever may write in two pools leads a domain from one to the other as it is: its challenge stays, its owner does not. */
+async function hasSameOwner(
+  context: Pick<ApiContext, 'store'>,
+  before: DomainRecord,
+  after: DomainRecord | undefined,
+): Promise<boolean> {
+  if (before.challenge !== after?.challenge) return false
+  if (before.vm === after.vm) return true
+  const [former, next] = await Promise.all([findPoolOf(context, before), findPoolOf(context, after)])
+  return former === next
 }
 
 /** A proven domain goes where its route leads. */

@@ -15,6 +15,8 @@ export interface WantedProof {
   readonly challenge: string
   /** The VM's own host name. */
   readonly target: string
+  /** True while a CNAME to it may be another pool's, and proves nothing. */
+  readonly isPassedOn: boolean
 }
 
 export interface ProofRecord {
@@ -23,7 +25,7 @@ export interface ProofRecord {
   readonly value: string
 }
 
-export type ProofRecords = readonly [txt: ProofRecord, cname: ProofRecord]
+export type ProofRecords = readonly [txt: ProofRecord, cname?: ProofRecord]
 
 /** What DNS said; `lastError` has at most 200 characters. */
 export type Proof = { readonly provenBy: 'txt' | 'cname' } | { readonly lastError: string }
@@ -45,11 +47,9 @@ const REASONS: Readonly<Record<string, string>> = {
 }
 
 /** Either of them proves the domain. */
-export function proofRecords({ hostname, challenge, target }: WantedProof): ProofRecords {
-  return [
-    { type: 'TXT', name: challengeName(hostname), value: `landfall=${challenge}` },
-    { type: 'CNAME', name: hostname, value: target },
-  ]
+export function proofRecords({ hostname, challenge, target, isPassedOn }: WantedProof): ProofRecords {
+  const txt = { type: 'TXT', name: challengeName(hostname), value: `landfall=${challenge}` } as const
+  return isPassedOn ? [txt] : [txt, { type: 'CNAME', name: hostname, value: target }]
 }
 
 /** Asks DNS for both at the same time, until one proves the domain, and for at most five seconds. Never rejects. */
@@ -81,6 +81,7 @@ type Finding = string
 const PROVEN = ''
 const UNPROVEN = new Error('DNS does not prove the domain')
 const TOO_LATE = REASONS.ETIMEOUT ?? ''
+const PASSED_ON = 'no proof for now, since another pool had a VM of this name: set the TXT record'
 
 async function askTxt(dns: ProofDns, { hostname, challenge }: WantedProof): Promise<Finding> {
   try {
@@ -92,7 +93,8 @@ async function askTxt(dns: ProofDns, { hostname, challenge }: WantedProof): Prom
   }
 }
 
-async function askCname(dns: ProofDns, { hostname, target }: WantedProof): Promise<Finding> {
+async function askCname(dns: ProofDns, { hostname, target, isPassedOn }: WantedProof): Promise<Finding> {
+  if (isPassedOn) return PASSED_ON
   let name = hostname
   for (let step = 1; step <= MAX_STEPS; step += 1) {
     try {

@@ -2,6 +2,7 @@
 
 import type { FastifyRequest } from 'fastify'
 import { RevisionConflict, RoutingError } from '../errors.ts'
+import type { Edit } from '../records/edits.ts'
 import { DOMAINS, type Stored } from '../records/record-kinds.ts'
 import type { DomainRecord } from '../records/records.ts'
 import type { StoredDocument } from '../store/store.ts'
@@ -12,7 +13,14 @@ import { planBinding } from './binding-plans.ts'
 import { type Caller, checkMay, may } from './caller.ts'
 import { type Changed, changeRecord } from './changes.ts'
 import type { ApiContext } from './context.ts'
-import { type DomainDemand, domainEdits, findPoolOf, toDomain } from './domain-plans.ts'
+import {
+  type DomainDemand,
+  domainEdits,
+  findNamePast,
+  findPoolOf,
+  proofOf,
+  toDomain,
+} from './domain-plans.ts'
 import { proveDomain } from './domain-proof.ts'
 import { checkTakeable, findHolder, placeOf } from './hostnames.ts'
 import { findStored, getStored, notFound } from './reads.ts'
@@ -64,8 +72,7 @@ export async function checkDomain(
   const asked = await getWritable(context, caller, hostname)
   if (asked.record.state === 'proven' && !isAgain) return { before: asked, after: asked, isNew: false }
   const { challenge, vm } = asked.record
-  const target = `${vm}.${context.domain}`
-  const found = await proveDomain(context.dns, { hostname, challenge, target })
+  const found = await proveDomain(context.dns, await proofOf(context, asked.record))
   const { plan, revision } = await writeVm(request, context, {
     vm,
     plan: async (parts): Promise<DomainPlan> => {
@@ -75,10 +82,19 @@ export async function checkDomain(
       const { lastError: _lastError, ...rest } = before.record
       const provenAt = context.now().toISOString()
       const record = { ...rest, ...found, ...('provenBy' in found && { state: 'proven' as const, provenAt }) }
-      return planDomain(context, caller, { parts, before, record: DOMAINS.parse(record) })
+      const plan = await planDomain(context, caller, { parts, before, record: DOMAINS.parse(record) })
+      const isByCname = 'provenBy' in found && found.provenBy === 'cname'
+      return isByCname ? { ...plan, edits: [...plan.edits, await pinName(context, before)] } : plan
     },
   })
   return changedOf(plan, revision)
+}
+
+/** Lets the commit fail when the VM's name is passed on meanwhile. @throws RevisionConflict when it was already */
+async function pinName(context: ApiContext, { key, record, revision }: Stored<DomainRecord>): Promise<Edit> {
+  const { isPassedOn, pin } = await findNamePast(context, record.vm)
+  if (isPassedOn) throw new RevisionConflict({ key, current: revision })
+  return pin
 }
 
 /** @throws RoutingError `api_not_found`, `api_forbidden` */

@@ -8,9 +8,10 @@ import { DOMAIN, type DomainRecord } from '../records/records.ts'
 import { choiceOf, LABEL, PORT } from '../records/schema.ts'
 import { CLAIM_PREFIX } from '../vms/vm-plans.ts'
 import { may } from './caller.ts'
-import { answerChanged, sendChanged } from './changes.ts'
+import { answerChanged, type Changed, sendChanged } from './changes.ts'
 import type { ApiContext } from './context.ts'
-import { findPoolOf, recordsOf } from './domain-plans.ts'
+import { findPoolOf, proofOf } from './domain-plans.ts'
+import { proofRecords } from './domain-proof.ts'
 import { askForDomain, checkDomain, deleteDomain } from './domain-writes.ts'
 import { type ByHostname, getHostname, HOSTNAME_PARAMS } from './hostnames.ts'
 import { answerOnce } from './idempotency.ts'
@@ -33,7 +34,7 @@ const VIEW = viewOf(DOMAIN, {
   url: Type.String(),
   records: Type.Array(
     Type.Object({ type: choiceOf(['TXT', 'CNAME']), name: Type.String(), value: Type.String() }),
-    { description: 'either of these in DNS proves the domain' },
+    { description: 'either of these in DNS proves the domain; what proves nothing for now is left out' },
   ),
 })
 
@@ -153,8 +154,8 @@ async function putDomain(request: FastifyRequest<PutDomain>, reply: FastifyReply
   checkNoWildcard(request.params.hostname)
   const hostname = getHostname(request, DOMAINS)
   const changed = await askForDomain(request, context, { hostname, ...request.body })
-  const view = (stored: Stored<DomainRecord>) => viewDomain(context, stored)
-  return sendChanged(reply, changed, { location: `${COLLECTION}/${hostname}`, view })
+  const view = await viewChanged(context, changed)
+  return sendChanged(reply, changed, { location: `${COLLECTION}/${hostname}`, view: () => view })
 }
 
 function postCheck(request: FastifyRequest<PostCheck>, reply: FastifyReply, context: ApiContext) {
@@ -162,8 +163,8 @@ function postCheck(request: FastifyRequest<PostCheck>, reply: FastifyReply, cont
   const isAgain = request.query.again === 'true'
   const make = async () => {
     const changed = await checkDomain(request, context, { hostname, isAgain })
-    const view = (stored: Stored<DomainRecord>) => viewDomain(context, stored)
-    return answerChanged(changed, { location: `${COLLECTION}/${hostname}`, view })
+    const view = await viewChanged(context, changed)
+    return answerChanged(changed, { location: `${COLLECTION}/${hostname}`, view: () => view })
   }
   return answerOnce(request, reply, context, { verb: 'write', make })
 }
@@ -176,7 +177,12 @@ function checkNoWildcard(text: string): void {
   )
 }
 
-function viewDomain(context: ApiContext, { record, revision }: Stored<DomainRecord>) {
+async function viewChanged(context: ApiContext, { after }: Changed<DomainRecord>): Promise<object> {
+  return after === undefined ? {} : viewDomain(context, after)
+}
+
+async function viewDomain(context: ApiContext, { record, revision }: Stored<DomainRecord>) {
   const { hostname } = record
-  return { ...record, url: context.urlOf(hostname), records: recordsOf(context, record), revision }
+  const records = proofRecords(await proofOf(context, record))
+  return { ...record, url: context.urlOf(hostname), records, revision }
 }

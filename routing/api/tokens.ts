@@ -108,9 +108,9 @@ async function createToken(request: FastifyRequest<PostToken>, context: ApiConte
       createdAt: context.now().toISOString(),
       createdBy: caller.id,
     }),
-    toEdits: async () => [
+    toEdits: async (made) => [
       ...(await planGift(context, { caller, wanted: body })),
-      ...(context.isFleet && caller.id === BOOTSTRAP_ID ? [await spendBootstrap(context, id, body)] : []),
+      ...(context.isFleet && made?.createdBy === BOOTSTRAP_ID ? [await spendBootstrap(context, made)] : []),
     ],
   })
   const location = `${COLLECTION}/${id}`
@@ -119,10 +119,10 @@ async function createToken(request: FastifyRequest<PostToken>, context: ApiConte
 }
 
 /** Of two edges that do this at once, one meets a conflict, plans anew and finds it done. */
-async function spendBootstrap({ store, now }: ApiContext, tokenId: string, wanted: TokenBody): Promise<Edit> {
+async function spendBootstrap({ store }: ApiContext, made: TokenRecord): Promise<Edit> {
   if ((await store.get(BOOTSTRAP_KEY)) !== undefined) throw new RoutingError('api_bootstrap_spent')
-  checkFirstToken(wanted)
-  return { key: BOOTSTRAP_KEY, before: undefined, after: { at: now().toISOString(), tokenId } }
+  checkFirstToken(made)
+  return { key: BOOTSTRAP_KEY, before: undefined, after: { at: made.createdAt, tokenId: made.id } }
 }
 
 async function deleteToken(request: FastifyRequest<ById>, reply: FastifyReply, context: ApiContext) {

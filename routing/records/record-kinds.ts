@@ -34,7 +34,7 @@ import {
   VM,
 } from './records.ts'
 import { createRecordParser } from './schema.ts'
-import { CALL, GRAVE, SNAPSHOT } from './vm-affairs.ts'
+import { CALL, FORMER_OWNER, GRAVE, SNAPSHOT } from './vm-affairs.ts'
 
 export interface Kind<Value> {
   /** Every key of the kind starts with it. */
@@ -62,6 +62,7 @@ export const GRAVES = kindOf('grave', GRAVE, ({ vm, vmCreatedAt, snapshot }) =>
   snapshot === undefined ? `${vm}/${vmCreatedAt}` : `${vm}/${vmCreatedAt}/${snapshot}`,
 )
 export const CALLS = kindOf('call', CALL, ({ vm }) => vm)
+export const FORMER_OWNERS = kindOf('former-owner', FORMER_OWNER, ({ vm }) => vm)
 export const SESSIONS = kindOf('session', SESSION, ({ id }) => id)
 export const LOGIN_CODES = kindOf('login-code', LOGIN_CODE, ({ digest }) => digest)
 export const MAIL_LOGINS = kindOf('mail-login', MAIL_LOGIN, ({ digest }) => digest)

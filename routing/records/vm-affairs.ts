@@ -1,4 +1,4 @@
-/** The records of what is kept of a VM's disk, of what is to be deleted, and of what a VM is to do once. */
+/** The records of what is kept of a VM's disk, of what is to be deleted, of what a VM is to do once, and of whose its name was. */
 
 import { type Static, Type } from 'typebox'
 import { COUNT, choiceOf, ID, INSTANT, LABEL, MESSAGE, TEXT } from './schema.ts'
@@ -42,7 +42,17 @@ export const CALL = Type.Object({
   at: INSTANT,
 })
 
+/** A pool that gave up a VM's name, or a domain that led to it: DNS may still lead there what is not the next owner's. */
+export const FORMER_OWNER = Type.Object({
+  vm: LABEL,
+  /** Absent when several pools had the name, or nobody knows which. */
+  pool: Type.Optional(LABEL),
+  at: INSTANT,
+  expiresAt: INSTANT,
+})
+
 export type CallWord = (typeof CALL_WORDS)[number]
 export type SnapshotRecord = Static<typeof SNAPSHOT>
 export type GraveRecord = Static<typeof GRAVE>
 export type CallRecord = Static<typeof CALL>
+export type FormerOwnerRecord = Static<typeof FORMER_OWNER>

@@ -5,6 +5,7 @@ import { type Edit, toEdit } from '../records/edits.ts'
 import { BINDINGS, CALLS, DOMAINS, SNAPSHOTS, type Stored, VMS } from '../records/record-kinds.ts'
 import type { BindingRecord, VmRecord } from '../records/records.ts'
 import type { Store, StoredDocument } from '../store/store.ts'
+import { planFormerOwner } from './former-owners.ts'
 import { planGrave } from './graves.ts'
 import { impliedBindings } from './platform.ts'
 import type { VmPlan } from './vm-changes.ts'
@@ -89,6 +90,8 @@ async function readHoldings(store: Pick<Store, 'get' | 'list'>, vm: string): Pro
 export interface Belongings {
   readonly holdings: readonly Holding[]
   readonly snapshots: readonly StoredDocument[]
+  /** Written with the end of any of its domains: CNAMEs may still lead to its name. */
+  readonly former: readonly Edit[]
   /** Written with the VM's end: what its host has to do about that, and the call that is pending, or that there is none. */
   readonly last: readonly Edit[]
 }
@@ -99,9 +102,11 @@ export async function readBelongings(
   now: Date,
 ): Promise<Belongings> {
   const call = CALLS.prefix + parts.name
-  const [holdings, snapshots, pending, grave] = await Promise.all([
+  const owner = { vm: parts.name, pool: parts.vm?.record.pool, now }
+  const [holdings, snapshots, mark, pending, grave] = await Promise.all([
     readHoldings(store, parts.name),
     listAll(store, `${SNAPSHOTS.prefix}${parts.name}/`),
+    planFormerOwner(store, owner),
     store.get(call),
     planGrave(store, { parts, now }),
   ])
@@ -111,7 +116,15 @@ export async function readBelongings(
     after: undefined,
     ...(pending && { isDerived: true as const }),
   }
-  return { holdings, snapshots, last: [...grave, noCall] }
+  const former = holdings.length > 0 || hasOtherNames(parts) ? [mark] : []
+  return { holdings, snapshots, former, last: [...grave, noCall] }
+}
+
+/** Operators lead names to a VM without a domain's record, and those have CNAMEs as well. */
+function hasOtherNames({ name, bindings }: VmParts): boolean {
+  const hostnames = bindings.map(({ record }) => record.hostname)
+  const own = hostnames.find((hostname) => hostname.startsWith(`${name}.`))
+  return hostnames.some((hostname) => hostname !== own && !hostname.endsWith(`--${own}`))
 }
 
 async function listAll(store: Pick<Store, 'list'>, prefix: string): Promise<readonly StoredDocument[]> {
@@ -131,7 +144,7 @@ export interface Deletion {
 }
 
 /** Deletes as much as one commit can, rows first; the VM's record goes with the last of it. */
-export function planDeletion(parts: VmParts, { holdings, snapshots, last }: Belongings): Deletion {
+export function planDeletion(parts: VmParts, { holdings, snapshots, former, last }: Belongings): Deletion {
   const steps: readonly Step[] = [
     ...parts.bindings.map((stored) => ({ edits: [toDerived(toDeletion(stored))], writes: 2 })),
     ...holdings.map(({ claim, domain, uploads }) => ({
@@ -143,7 +156,7 @@ export function planDeletion(parts: VmParts, { holdings, snapshots, last }: Belo
     ...snapshots.map((document) => ({ edits: [toDerived(toRawDeletion(document))], writes: 1 })),
   ]
   const taken = takeSome(steps)
-  const edits = taken.flatMap((step) => step.edits)
+  const edits = [...taken.flatMap((step) => step.edits), ...former]
   const { vm, report } = parts
   if (taken.length === steps.length) {
     const own = [...(vm ? [toDeletion(vm)] : []), ...(report ? [toDerived(toDeletion(report))] : [])]

@@ -12,7 +12,7 @@ import { startAdminApi } from '../../../routing/api/server.ts'
 import { startMemoryStore } from '../../../routing/store/memory-store.ts'
 import type { Store } from '../../../routing/store/store.ts'
 import { createFakeDesk } from '../../helpers/certificate-desk.ts'
-import { createListLog, type Line } from '../logs.ts'
+import { createListLog, type Line } from '../../helpers/list-log.ts'
 import { type AnswerCheck, createAnswerCheck } from './answer-check.ts'
 import { createTestSigner } from './test-signer.ts'
 

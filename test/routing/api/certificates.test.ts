@@ -67,9 +67,9 @@ t.test('a tenant has one PKCS#12 file read at a time, and PEM beside it', async 
   await prove()
   const { upload } = certificates
   const gate = Promise.withResolvers<void>()
-  certificates.upload = async (hostname, sent, note) => {
+  certificates.upload = async (hostname, sent, right) => {
     if ('pkcs12' in sent) await gate.promise
-    return upload(hostname, sent, note)
+    return upload(hostname, sent, right)
   }
   const body = { pkcs12: 'AAAA' }
   const puts = [1, 2, 3].map(() => call('PUT', SHOP, { token: web, body }))

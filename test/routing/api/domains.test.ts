@@ -1,8 +1,8 @@
 /** Custom domains: asked for, proven, and only then served. */
 
 import t from 'tap'
+import { certificateOf, renewalOf } from '../../helpers/certificate-rows.ts'
 import { dnsServerFor } from '../../helpers/scripted-dns.ts'
-import { certificateOf, renewalOf } from '../certificates/rows.ts'
 import { documentsOf, type VmClient, vmApiFor } from './vm-client.ts'
 
 const SHOP = '/v1/domains/www.shop.example'
@@ -174,6 +174,24 @@ t.test('what was uploaded for a domain is not served for the next pool that has 
   now += 8 * 86_400_000
   t.equal((await call('PUT', SHOP, { body: { vm: 'b' }, token: lab })).status, 200)
   t.same(Object.keys(await documentsOf({ store }, 'certificate/')), ['www.shop.example/ec'])
+})
+
+t.test('what was uploaded for a domain goes when it is led to another pool', async (t) => {
+  const client = await vmApiFor(t)
+  const { call, store } = client
+  await call('PUT', '/v1/vms/a', { body: { pool: 'web' } })
+  await call('PUT', '/v1/vms/c', { body: { pool: 'web' } })
+  await call('PUT', '/v1/vms/b', { body: { pool: 'lab' } })
+  await call('PUT', SHOP, { body: { vm: 'a', proof: 'operator' } })
+  const kept = () => documentsOf({ store }, 'certificate/')
+  for (const path of [SHOP, '/v1/routes/www.shop.example']) {
+    await upload(client, 'www.shop.example')
+    await call('PUT', path, { body: { vm: 'c' } })
+    t.same(Object.keys(await kept()), ['www.shop.example/ec', 'www.shop.example/rsa'], path)
+    t.equal((await call('PUT', path, { body: { vm: 'b' } })).status, 200, path)
+    t.same(Object.keys(await kept()), ['www.shop.example/ec'], path)
+    await call('PUT', SHOP, { body: { vm: 'a' } })
+  }
 })
 
 t.test('refuses what cannot be a custom domain', async (t) => {

@@ -6,8 +6,8 @@ import { TokenLookup } from '../../../routing/api/token-lookup.ts'
 import { RoutingError } from '../../../routing/errors.ts'
 import { startMemoryStore } from '../../../routing/store/memory-store.ts'
 import type { Store } from '../../../routing/store/store.ts'
+import { createListLog } from '../../helpers/list-log.ts'
 import { until } from '../../helpers/until.ts'
-import { createListLog } from '../logs.ts'
 
 const DIGEST = digestOf('secret')
 const WRONG = digestOf('wrong')

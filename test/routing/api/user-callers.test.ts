@@ -181,8 +181,10 @@ t.test('audit records name them, and each has Idempotency-Keys of their own', as
   t.strictSame(answers[1]?.json, answers[0]?.json)
   const records = Object.values(await documentsOf({ store }, 'audit/'))
   const makers = records.filter(({ key }) => String(key).startsWith('vm/')).map(({ who }) => String(who))
-  t.same(makers.slice(0, 2).sort(), [`user:${ADA}`, 'user:bob'].sort())
-  t.match(makers[2], /^user:sha256:[\w-]{43}$/, 'as long as an audit record can hold')
+  // Records of one millisecond have no order.
+  const [hashed, ...plain] = makers.toSorted((one, other) => other.length - one.length)
+  t.same(plain.sort(), [`user:${ADA}`, 'user:bob'].sort())
+  t.match(hashed, /^user:sha256:[\w-]{43}$/, 'as long as an audit record can hold')
   const { json } = await call('GET', '/v1/audit')
   t.equal((json.audit as unknown[]).length, records.length, 'all of them can be read')
 })

@@ -31,7 +31,7 @@ t.test('a VM goes with everything that is its own, and with nothing else', async
   const left = (await store.list('')).documents.map(({ key }) => key)
   t.same(
     left.filter((key) => !/^(audit|pool|inside|token|bootstrap|idempotency|grave)\//.test(key)),
-    ['binding/ab/ab.example.test', 'join/ab', 'route/ab.example.test', 'vm/ab'],
+    ['binding/ab/ab.example.test', 'former-owner/a', 'join/ab', 'route/ab.example.test', 'vm/ab'],
   )
   const gone = (await audited()).filter((line) => line.startsWith('delete'))
   const expected = ['domain/later.example', 'domain/shop.example', 'grant/a/broken', 'grant/a/g', 'vm/a']
@@ -72,6 +72,10 @@ t.test('a VM with more than one commit can hold goes in steps, its record last',
   done.abort()
   await watching
   t.ok(order.indexOf('vm') > 550, 'in the last commit')
+  t.ok(
+    order.indexOf('former-owner') < order.indexOf('vm'),
+    'whose the name was is known from the first one on',
+  )
   const left = (await store.list('')).documents.map(({ key }) => key)
   t.same(
     left.filter((key) => /^(binding|route|domain|claim|join|vm|report)\//.test(key)),

@@ -23,7 +23,7 @@ import {
   orderOf,
   renewalOf,
   ticketKeyOf,
-} from '../certificates/rows.ts'
+} from '../../helpers/certificate-rows.ts'
 
 const CERTIFICATE = certificateOf('app.example')
 const SIGHTING = { challenge: 'c1', edge: 'edge-1.a', expiresAt: FAR }
