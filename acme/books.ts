@@ -48,13 +48,13 @@ export interface CertificateTable {
   list(): Iterable<KnownCertificate>
   findOrder(name: string, keyType: KeyType): OrderRow | undefined
   listOrders(): Iterable<OrderRow>
-  /** http-01. */
+  /** http-01; like the next two without what has run out. */
   findAnswer(token: string): ChallengeRow | undefined
   /** tls-alpn-01, by host name. */
   findAlpn(hostname: string): ChallengeRow | undefined
   /** Whether there is any challenge of tls-alpn-01: without one no connection need be looked at. */
   readonly hasAlpn: boolean
-  /** dns-01, the values below one label, or of one full name. */
+  /** dns-01: the values below one label. */
   findTxt(name: string): readonly string[]
   listTicketKeys(): readonly TicketKeyRow[]
   /** Calls `ring` in the turn of each change; it must neither throw nor take long. Returns what ends it. */
@@ -69,32 +69,46 @@ export interface Kept<Row> {
   readonly revision: number
 }
 
-/** Writes of a lost race return undefined and change nothing. */
+/** What becomes of the answers to an order's challenges in the commit that writes its row. */
+export interface AnswerChanges {
+  readonly put: readonly ChallengeRow[]
+  /** Ids. */
+  readonly remove: readonly string[]
+}
+
+/** Writes of a lost race return undefined and change nothing, so that no answer is left by who has lost the order. */
 export interface OrderBook {
   find(name: string, keyType: KeyType): Promise<Kept<OrderRow> | undefined>
   /** `revision` 0: there must be none. Returns the new revision. */
-  put(row: OrderRow, revision: number): Promise<number | undefined>
+  put(row: OrderRow, revision: number, answers?: AnswerChanges): Promise<number | undefined>
   /** Writes the certificate and its renewal, and deletes the order and its challenges, all at once or nothing. */
   complete(
     order: Kept<OrderRow>,
     result: { readonly certificate: CertificateRow; readonly renewal: RenewalRow },
   ): Promise<number | undefined>
+  /** With its challenges. */
   delete(order: Kept<OrderRow>): Promise<boolean>
+}
+
+/** A document of the store as it was read, by which something is written. */
+export interface Basis {
+  readonly key: string
+  readonly revision: number
 }
 
 export interface CertificateBook {
   find(name: string, keyType: KeyType): Promise<Kept<CertificateRow> | undefined>
-  put(row: CertificateRow, renewal: RenewalRow | undefined): Promise<number>
+  /** Rejects when `basis` has changed since it was read. */
+  put(row: CertificateRow, renewal: RenewalRow | undefined, basis?: Basis): Promise<number>
   delete(name: string, keyType: KeyType): Promise<void>
   putRenewal(row: RenewalRow): Promise<void>
 }
 
+/** Answers are written with their order. */
 export interface ChallengeBook {
-  put(rows: readonly ChallengeRow[]): Promise<void>
-  delete(ids: readonly string[]): Promise<void>
   /** Those of them that are there. */
   find(ids: readonly string[]): Promise<readonly ChallengeRow[]>
-  /** The live edges that have not said yet that they have every one; empty when all have. Without any: words that say so. */
+  /** The live edges that have not said yet that they have every one; empty when all have. Without any live edge it holds one sentence that says so. */
   findMissing(ids: readonly string[]): Promise<readonly string[]>
 }
 
@@ -122,19 +136,18 @@ export interface BudgetState {
 }
 
 export interface BudgetBook {
-  /** Takes one of each, or nothing: then the bucket that is empty. */
+  /** Takes one of each, or nothing: then the bucket that is empty for the longest. */
   take(budgets: readonly Budget[]): Promise<BudgetState | undefined>
   read(budgets: readonly Budget[]): Promise<readonly BudgetState[]>
 }
 
 /** A name that one process of the fleet holds; it is renewed until disposal. */
 export interface Hold extends AsyncDisposable {
-  /** Larger for each new holder of the name. */
-  readonly token: number
   /** Aborted when the lease was lost, or cannot be known to be held any more. */
   readonly signal: AbortSignal
 }
 
+/** Late writes of who has lost a hold fail at the revision of what it was held for. */
 export interface HoldBook {
   /** Undefined while another process holds it. */
   find(name: string): Promise<Hold | undefined>

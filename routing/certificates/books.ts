@@ -22,6 +22,8 @@ export interface Books {
 export interface BooksSettings {
   /** How long the others wait for a sign of life of who holds a name. 15,000 by default. */
   readonly holdMs?: number
+  /** No other process can have this store open. */
+  readonly isAlone?: boolean
   /** Unix milliseconds. */
   readonly now?: () => number
 }
@@ -31,7 +33,7 @@ const HOLD_MS = 15_000
 /** Everything is read from the store, never from memory. Every method @throws RoutingError `store_…` */
 export function createBooks(
   deps: BooksDeps,
-  { holdMs = HOLD_MS, now = Date.now }: BooksSettings = {},
+  { holdMs = HOLD_MS, isAlone = false, now = Date.now }: BooksSettings = {},
 ): Books {
   const { store } = deps
   return {
@@ -40,7 +42,7 @@ export function createBooks(
     challenges: createChallengeBook(store),
     accounts: createAccountBook(store),
     budgets: createBudgetBook(store, now),
-    holds: createHoldBook(deps, holdMs),
+    holds: createHoldBook(deps, { ttlMs: holdMs, isAlone }),
     ticketKeys: createTicketKeyBook(store),
   }
 }

@@ -1,16 +1,25 @@
 /** Certificates in the store, and when each is to be renewed. */
 
-import { RecordInvalid } from '../errors.ts'
+import { RecordInvalid, RevisionConflict } from '../errors.ts'
 import type { CertificateRecord, KeyType, OrderRecord, RenewalRecord } from '../records/certificates.ts'
 import { CERTIFICATES, CHALLENGES, ORDERS, RENEWALS, toSlot } from '../records/record-kinds.ts'
 import type { Mutation } from '../store/store.ts'
 import { type BooksStore, commitUnlessLost, findKept, type Kept, toDeletion, toWrite } from './books-store.ts'
 import { isRenewalOf } from './renewal-of.ts'
 
+/** A document as it was read, by which something is written. */
+export interface Basis {
+  readonly key: string
+  readonly revision: number
+}
+
 export interface CertificateBook {
   find(name: string, keyType: KeyType): Promise<Kept<CertificateRecord> | undefined>
-  /** An uploaded one ends an order for the same, so that it is not replaced by what was on its way. @throws RecordInvalid */
-  put(row: CertificateRecord, renewal: RenewalRecord | undefined): Promise<number>
+  /**
+   * An uploaded one ends an order for the same, so that it is not replaced by what was on its way.
+   * @throws RecordInvalid; RevisionConflict when `basis` has changed since it was read
+   */
+  put(row: CertificateRecord, renewal: RenewalRecord | undefined, basis?: Basis): Promise<number>
   delete(name: string, keyType: KeyType): Promise<void>
   /** Does nothing when there is another certificate by now than it speaks of. @throws RecordInvalid */
   putRenewal(row: RenewalRecord): Promise<void>
@@ -19,7 +28,8 @@ export interface CertificateBook {
 export function createCertificateBook(store: BooksStore): CertificateBook {
   return {
     find: (name, keyType) => findKept(store, CERTIFICATES, toSlot({ name, keyType })),
-    put: (row, renewal) => putCertificate(store, row, renewal),
+    put: (row, renewal, basis) =>
+      putCertificate(store, row, { writes: toCertificateWrites(row, renewal), basis }),
     delete: async (name, keyType) => {
       const slot = toSlot({ name, keyType })
       await store.commit([toDeletion(CERTIFICATES.prefix + slot), toDeletion(RENEWALS.prefix + slot)])
@@ -53,14 +63,21 @@ export function toOrderDeletions({ row, revision }: Kept<OrderRecord>): readonly
 async function putCertificate(
   store: BooksStore,
   row: CertificateRecord,
-  renewal: RenewalRecord | undefined,
+  { writes, basis }: { readonly writes: readonly Mutation[]; readonly basis: Basis | undefined },
 ): Promise<number> {
-  const writes = toCertificateWrites(row, renewal)
   for (;;) {
+    const checks = basis ? [await toCheck(store, basis)] : []
     const deletions = row.source === 'upload' ? await findOrderDeletions(store, toSlot(row)) : []
-    const revisions = await commitUnlessLost(store, [...writes, ...deletions])
+    const revisions = await commitUnlessLost(store, [...writes, ...deletions, ...checks])
     if (revisions !== undefined) return revisions[0] ?? 0
   }
+}
+
+/** @throws RevisionConflict when it has changed already: no further attempt would succeed */
+async function toCheck(store: BooksStore, { key, revision }: Basis): Promise<Mutation> {
+  const current = (await store.get(key))?.revision ?? 0
+  if (current !== revision) throw new RevisionConflict({ key, current })
+  return { key, value: undefined, ifRevision: revision, isCheck: true }
 }
 
 /** Also of an order that cannot be read: it is nobody's any more. */

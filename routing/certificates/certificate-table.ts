@@ -33,7 +33,7 @@ export interface CertificateTable {
   findAlpn(hostname: string): ChallengeRecord | undefined
   /** Whether there is any challenge of tls-alpn-01: without one no connection need be looked at. */
   readonly hasAlpn: boolean
-  /** dns-01, the values below one label, or of one full name. */
+  /** dns-01: the values below one label. */
   findTxt(name: string): readonly string[]
   listTicketKeys(): readonly TicketKeyRecord[]
   /**

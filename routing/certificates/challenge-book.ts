@@ -2,13 +2,10 @@
 
 import type { ChallengeRecord } from '../records/certificates.ts'
 import { CHALLENGES, EDGES, findSound, listRecords, SIGHTINGS } from '../records/record-kinds.ts'
-import { MAX_MUTATIONS, type Mutation } from '../store/store.ts'
-import { type BooksStore, toDeletion, toWrite } from './books-store.ts'
+import type { BooksStore } from './books-store.ts'
 
+/** Answers are written with their order (order-book.ts). */
 export interface ChallengeBook {
-  /** All of them, or none; writes over what is there. @throws RecordInvalid */
-  put(rows: readonly ChallengeRecord[]): Promise<void>
-  delete(ids: readonly string[]): Promise<void>
   /** Those of them that are there. */
   find(ids: readonly string[]): Promise<readonly ChallengeRecord[]>
   /**
@@ -23,27 +20,11 @@ const NO_EDGE = 'no edge shows that it lives'
 
 export function createChallengeBook(store: BooksStore): ChallengeBook {
   return {
-    put: (rows) =>
-      commitAll(
-        store,
-        rows.map((row) => toWrite(CHALLENGES, row)),
-      ),
-    delete: (ids) =>
-      commitAll(
-        store,
-        [...new Set(ids)].map((id) => toDeletion(CHALLENGES.prefix + id)),
-      ),
     find: async (ids) => {
       const found = await Promise.all([...new Set(ids)].map((id) => store.get(CHALLENGES.prefix + id)))
       return found.flatMap((document) => (document && findSound(CHALLENGES, document)?.record) ?? [])
     },
     findMissing: (ids) => findMissing(store, ids),
-  }
-}
-
-async function commitAll(store: BooksStore, mutations: readonly Mutation[]): Promise<void> {
-  for (let start = 0; start < mutations.length; start += MAX_MUTATIONS) {
-    await store.commit(mutations.slice(start, start + MAX_MUTATIONS))
   }
 }
 

@@ -5,7 +5,10 @@ import type { Edit } from '../records/edits.ts'
 import { CERTIFICATES, RENEWALS, toSlot } from '../records/record-kinds.ts'
 import type { Store } from '../store/store.ts'
 
-/** What was ordered stays: its keys were never outside. */
+/**
+ * What was ordered stays: its keys were never outside. Where no upload is there is none either when this is committed:
+ * one that was under way for the former owner would stay for the next.
+ */
 export async function findUploadDeletions(
   store: Pick<Store, 'get'>,
   hostname: string,
@@ -13,7 +16,8 @@ export async function findUploadDeletions(
   const deletions = KEY_TYPES.map(async (keyType): Promise<readonly Edit[]> => {
     const slot = toSlot({ name: hostname, keyType })
     const certificate = await store.get(CERTIFICATES.prefix + slot)
-    if (certificate?.value.source !== 'upload') return []
+    if (certificate?.value.source !== 'upload')
+      return [{ key: CERTIFICATES.prefix + slot, before: certificate, after: certificate?.value }]
     const renewal = await store.get(RENEWALS.prefix + slot)
     return [certificate, ...(renewal ? [renewal] : [])].map((before) => ({
       ...{ key: before.key, before, after: undefined },

@@ -21,19 +21,33 @@ export interface HoldBook {
 
 /** Of leases; other leases have other names. */
 const PREFIX = 'hold/'
+/** Of this process: the first part of each owner. */
+const LIFE = randomUUID()
 const RENEWALS_PER_TTL = 3
 const RETRIES_PER_TTL = 15
 /** What is left of the lease's time when it has not been renewed: for whoever has to stop. */
 const MARGIN_PART = 10
 
-export function createHoldBook({ store, log }: BooksDeps, ttlMs: number): HoldBook {
+export interface HoldBookSettings {
+  readonly ttlMs: number
+  /** No other process can have this store open, so whoever held a name in another one is dead, and is not waited for. */
+  readonly isAlone: boolean
+}
+
+export function createHoldBook({ store, log }: BooksDeps, { ttlMs, isAlone }: HoldBookSettings): HoldBook {
   return {
     find: async (name) => {
+      if (isAlone) await forgetDead(store, PREFIX + name)
       const askedAt = performance.now()
-      const lease = await store.acquireLease(PREFIX + name, randomUUID(), ttlMs)
+      const lease = await store.acquireLease(PREFIX + name, `${LIFE}/${randomUUID()}`, ttlMs)
       return lease && new KeptHold({ store, log }, { lease, askedAt, ttlMs })
     },
   }
+}
+
+async function forgetDead(store: BooksStore, key: string): Promise<void> {
+  const lease = await store.findLease(key)
+  if (lease !== undefined && !lease.owner.startsWith(`${LIFE}/`)) await store.releaseLease(lease)
 }
 
 interface HoldSettings {

@@ -49,14 +49,16 @@ export class UnservedNames {
     return deleted
   }
 
-  /** Those of names that are served again are deleted. */
+  /** Those of names that are served again, or of which nothing is left, are deleted. */
   async #readMarks(sweep: Sweep): Promise<Marks> {
     const marks = new Map<string, StoredDocument>()
     for (let after: string | undefined = ''; after !== undefined; ) {
       const page: Page = await sweep.store.list(MARK_PREFIX, { after })
       for (const document of page.documents) {
         const name = document.key.slice(MARK_PREFIX.length)
-        if (await isServed(sweep, name)) await sweep.remove([document])
+        const isEmpty = this.#isOld(document) && !(await hasRows(sweep, name))
+        const isOver = isEmpty || (await isServed(sweep, name))
+        if (isOver) await sweep.remove([document])
         else marks.set(name, document)
       }
       after = page.next
@@ -99,6 +101,15 @@ function namesOf({ documents }: Page, prefix: string): readonly string[] {
 
 async function isServed({ store }: Sweep, name: string): Promise<boolean> {
   const found = await Promise.all([store.get(ROUTES.prefix + name), store.get(DOMAINS.prefix + name)])
+  return found.some((document) => document !== undefined)
+}
+
+/** Whether there is still what the mark is for; it may have gone by other ways. */
+async function hasRows({ store }: Sweep, name: string): Promise<boolean> {
+  const keys = KEY_TYPES.flatMap((keyType) =>
+    [CERTIFICATES, ORDERS].map(({ prefix }) => prefix + toSlot({ name, keyType })),
+  )
+  const found = await Promise.all(keys.map((key) => store.get(key)))
   return found.some((document) => document !== undefined)
 }
 

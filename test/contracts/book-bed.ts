@@ -4,7 +4,7 @@ import type { Test } from 'tap'
 import type { Books } from '../../acme/books.ts'
 import { createBooks } from '../../routing/certificates/books.ts'
 import type { Store } from '../../routing/store/store.ts'
-import { createListLog } from '../routing/logs.ts'
+import { createListLog } from '../helpers/list-log.ts'
 
 /** Starts an empty store whose end is the test's. */
 export type BookStoreFor = (t: Test) => Promise<Store>

@@ -1,7 +1,7 @@
 /** What the books promise of orders: of several who carry one on, one does, and it ends in one commit. */
 
 import type { Test } from 'tap'
-import type { Kept } from '../../acme/books.ts'
+import type { Books, Kept } from '../../acme/books.ts'
 import type { OrderRow } from '../../acme/rows.ts'
 import {
   accountOf,
@@ -11,7 +11,8 @@ import {
   FAR,
   orderOf,
   renewalOf,
-} from '../routing/certificates/rows.ts'
+} from '../helpers/certificate-rows.ts'
+import { putChallenges } from '../helpers/challenge-writes.ts'
 import type { BedFor, BookBed } from './book-bed.ts'
 
 export async function testOrders(t: Test, bedFor: BedFor): Promise<void> {
@@ -72,14 +73,44 @@ export async function testOrders(t: Test, bedFor: BedFor): Promise<void> {
     await books.orders.put(row, 0)
     t.strictSame({ ...(await books.orders.find('app.example', 'ec'))?.row }, row)
   })
+
+  await t.test('is written with its answers, in one commit', async (t) => {
+    const { books, store } = await bedFor(t)
+    const first = (await books.orders.put(orderOf('app.example'), 0)) ?? 0
+    const put = ['c1', 'c2', 'c3'].map((id) => challengeOf(id))
+    const second = (await books.orders.put(orderOf('app.example'), first, { put, remove: [] })) ?? 0
+    t.equal((await store.get('order/app.example/ec'))?.revision, second)
+    const changes = { put: [challengeOf('c1', { value: 'another.print' })], remove: ['c2', 'none'] }
+    t.ok(await books.orders.put(orderOf('app.example', { failures: 1 }), second, changes))
+    t.same(await answersOf(books), { c1: 'another.print', c3: 'token-c3.print' })
+  })
+
+  await t.test('who has lost it neither writes nor deletes answers', async (t) => {
+    const { books, others } = await bedFor(t)
+    const put = ['c1', 'c2'].map((id) => challengeOf(id))
+    const first = (await books.orders.put(orderOf('app.example'), 0, { put, remove: [] })) ?? 0
+    const second = (await others.orders.put(orderOf('app.example', { state: 'ordered' }), first)) ?? 0
+    const late = { put: [challengeOf('c2', { value: 'late.print' }), challengeOf('c3')], remove: ['c1'] }
+    t.equal(await books.orders.put(orderOf('app.example'), first, late), undefined)
+    const kept = { c1: 'token-c1.print', c2: 'token-c2.print' }
+    t.same(await answersOf(books), kept)
+    t.ok(await others.orders.delete({ row: orderOf('app.example'), revision: second }))
+    t.equal(await books.orders.put(orderOf('app.example'), first, late), undefined, 'nor when it is gone')
+    t.same(await answersOf(books), kept)
+  })
+}
+
+async function answersOf({ challenges }: Books): Promise<Readonly<Record<string, string>>> {
+  const found = await challenges.find(['c1', 'c2', 'c3'])
+  return Object.fromEntries(found.map(({ id, value }) => [id, value]))
 }
 
 export async function testCompletion(t: Test, bedFor: BedFor): Promise<void> {
   const certificate = certificateOf('app.example')
   const renewal = renewalOf(certificate)
   const challenge = { type: 'http-01', url: `${CA}/c`, id: 'c1' } as const
-  const orderFor = async ({ books }: BookBed): Promise<Kept<OrderRow>> => {
-    await books.challenges.put([challengeOf('c1'), challengeOf('other')])
+  const orderFor = async ({ books, store }: BookBed): Promise<Kept<OrderRow>> => {
+    await putChallenges(store, [challengeOf('c1'), challengeOf('other')])
     const authorization = { url: `${CA}/a`, name: 'app.example', isWildcard: false, challenge }
     const row = orderOf('app.example', { state: 'finalized', authorizations: [authorization] })
     return { row, revision: (await books.orders.put(row, 0)) ?? 0 }
@@ -110,6 +141,23 @@ export async function testCompletion(t: Test, bedFor: BedFor): Promise<void> {
     t.equal(await store.get('renewal/app.example/ec'), undefined)
     t.equal((await books.challenges.find(['c1'])).length, 1)
   })
+
+  await t.test(
+    'takes its answers with it when it is deleted, and none of an order that was lost',
+    async (t) => {
+      const bed = await bedFor(t)
+      const { books, others } = bed
+      const order = await orderFor(bed)
+      const revision = (await others.orders.put(order.row, order.revision)) ?? 0
+      t.equal(await books.orders.delete(order), false)
+      t.equal((await books.challenges.find(['c1'])).length, 1)
+      t.equal(await books.orders.delete({ ...order, revision }), true)
+      t.same(
+        (await books.challenges.find(['c1', 'other'])).map(({ id }) => id),
+        ['other'],
+      )
+    },
+  )
 
   await t.test('of two who complete the same order one does', async (t) => {
     const bed = await bedFor(t)

@@ -4,9 +4,9 @@ import t, { type Test } from 'tap'
 import { RoutingError } from '../../routing/errors.ts'
 import { type PresenceDeps, type PresenceSettings, startPresence } from '../../routing/presence.ts'
 import { startMemoryStore } from '../../routing/store/memory-store.ts'
-import type { Store } from '../../routing/store/store.ts'
+import type { Lease, Store } from '../../routing/store/store.ts'
+import { createListLog } from '../helpers/list-log.ts'
 import { until } from '../helpers/until.ts'
-import { createListLog } from './logs.ts'
 
 const STARTED_AT = '2026-01-31T12:00:00Z'
 const EDGE = {
@@ -38,10 +38,24 @@ interface Fleet {
   start(settings: PresenceSettings): ReturnType<typeof startPresence>
 }
 
+/** The store's time stands still while this process does: no lease runs out because its renewal is late. */
+function steadyClockFor(t: Test): () => number {
+  let nowMs = Date.now()
+  let last = performance.now()
+  const timer = setInterval(() => {
+    const at = performance.now()
+    nowMs += Math.min(at - last, TTL_MS / 6)
+    last = at
+  }, 5)
+  t.teardown(() => clearInterval(timer))
+  return () => Math.floor(nowMs)
+}
+
 async function fleetFor(t: Test): Promise<Fleet> {
   const log = createListLog()
   const calls = new Map<string, number>()
-  let store = await startMemoryStore()
+  const now = steadyClockFor(t)
+  let store = await startMemoryStore({ now })
   const call = <Args extends unknown[], Result>(
     name: string,
     work: (store: Store, ...args: Args) => Promise<Result>,
@@ -240,7 +254,11 @@ t.test('a host that lost its name while the store was away says so, and goes on 
   const presence = await fleet.start(HOST)
   fleet.isAway = true
   await until(() => !presence.isHeld(), 'the lease has run out')
-  const thief = await fleet.store.acquireLease('host/h1', 'thief', 3_600_000)
+  let thief: Lease | undefined
+  await until(async () => {
+    thief = await fleet.store.acquireLease('host/h1', 'thief', 3_600_000)
+    return thief !== undefined
+  }, 'another one has it')
   fleet.isAway = false
   await until(() => fleet.log.lines.some(({ level }) => level === 'error'), 'it says so')
   t.equal(presence.isHeld(), false)

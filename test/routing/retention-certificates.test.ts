@@ -4,9 +4,9 @@ import t, { type Test } from 'tap'
 import { type RetentionSettings, startRetention } from '../../routing/retention.ts'
 import { startMemoryStore } from '../../routing/store/memory-store.ts'
 import type { Document, Store } from '../../routing/store/store.ts'
+import { certificateOf, challengeOf, orderOf, renewalOf, ticketKeyOf } from '../helpers/certificate-rows.ts'
+import { createListLog } from '../helpers/list-log.ts'
 import { until } from '../helpers/until.ts'
-import { certificateOf, challengeOf, orderOf, renewalOf, ticketKeyOf } from './certificates/rows.ts'
-import { createListLog } from './logs.ts'
 
 const NOW = Date.parse('2026-06-01T12:34:56Z')
 const HOUR_MS = 3_600_000
@@ -98,6 +98,15 @@ t.test('it is kept for that week, which begins when it is seen first', async (t)
   t.ok(await store.get(`certificate/${GONE}/ec`))
   await sweep(store, { domain: 'example.test', now: () => NOW + 7 * DAY_MS })
   t.same(await keysOf(store), [])
+})
+
+t.test('the mark of a name of which nothing is left goes after that week', async (t) => {
+  const store = await storeFor(t, {
+    'unserved/new.example': { name: 'new.example', at: at(-7 * DAY_MS + 1_000) },
+    'unserved/old.example': { name: 'old.example', at: at(-7 * DAY_MS) },
+  })
+  await sweep(store, { domain: 'example.test' })
+  t.same(await keysOf(store), ['unserved/new.example'])
 })
 
 t.test('a name that has a row or a domain again is kept', async (t) => {

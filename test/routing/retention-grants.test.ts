@@ -3,8 +3,8 @@
 import t from 'tap'
 import { startRetention } from '../../routing/retention.ts'
 import { startMemoryStore } from '../../routing/store/memory-store.ts'
+import { createListLog } from '../helpers/list-log.ts'
 import { until } from '../helpers/until.ts'
-import { createListLog } from './logs.ts'
 import { grantOf, putBinding, putGrant, putVm, rowsOf, vmOf } from './vms/vm-documents.ts'
 
 const NOW = Date.parse('2026-06-01T12:34:56Z')

@@ -4,8 +4,8 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import t from 'tap'
 import { startAccessTable } from '../../../routing/access/access-table.ts'
+import { createListLog } from '../../helpers/list-log.ts'
 import { storeFor } from '../feed/followed-store.ts'
-import { createListLog } from '../logs.ts'
 import { FAR, sshKeyOf, tokenOf } from './access-documents.ts'
 
 setFlagsFromString('--expose-gc')

@@ -3,10 +3,11 @@
 import t from 'tap'
 import { startAccessTable } from '../../../routing/access/access-table.ts'
 import { createLoginBook } from '../../../routing/logins/login-book.ts'
+import { createListLog } from '../../helpers/list-log.ts'
+import { lostTimeFor } from '../../helpers/lost-time.ts'
 import { redisFor } from '../../helpers/redis.ts'
 import { loggedStoreFor } from '../../helpers/redis-store.ts'
 import { until } from '../../helpers/until.ts'
-import { createListLog } from '../logs.ts'
 import { FAR, poolOf } from './access-documents.ts'
 
 const WITHIN_MS = 1_000
@@ -23,10 +24,11 @@ t.test('a revocation reaches the other edge within a second', async (t) => {
   t.equal(access.findOwner('web'), 'ada')
   const book = createLoginBook({ store: one, log })
 
+  const lostMs = lostTimeFor(t)
   const sentAt = performance.now()
   await book.revokeCredential('first', FAR)
   await until(() => access.findRevocation('credential', 'first') !== undefined, 'the first one', WITHIN_MS)
-  t.ok(performance.now() - sentAt < WITHIN_MS)
+  t.ok(performance.now() - sentAt < WITHIN_MS + lostMs())
 
   await redis.kill()
   await until(() => access.awayMs > 0, 'Redis is away')

@@ -5,9 +5,9 @@ import type { Access } from '../../../auth/access.ts'
 import { type AccessSettings, startAccessTable } from '../../../routing/access/access-table.ts'
 import type { Store } from '../../../routing/store/store.ts'
 import { createAwayStore } from '../../helpers/away-store.ts'
+import { createListLog } from '../../helpers/list-log.ts'
 import { until } from '../../helpers/until.ts'
 import { type FedStore, linesOf, SwitchingStore, storeFor } from '../feed/followed-store.ts'
-import { createListLog } from '../logs.ts'
 import { PAST, poolOf, revocationOf, signingKeyOf, sshKeyOf, tokenOf } from './access-documents.ts'
 
 const FAST = { minRetryMs: 1, maxRetryMs: 4, probeMs: 10 }

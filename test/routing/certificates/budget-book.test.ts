@@ -4,8 +4,8 @@ import t from 'tap'
 import type { Budget, BudgetBook } from '../../../acme/books.ts'
 import { createBooks } from '../../../routing/certificates/books.ts'
 import type { Store } from '../../../routing/store/store.ts'
+import { createListLog } from '../../helpers/list-log.ts'
 import { storeFor } from '../feed/followed-store.ts'
-import { createListLog } from '../logs.ts'
 
 const DAY_MS = 86_400_000
 const START = Date.parse('2026-01-31T12:00:00.000Z')

@@ -4,7 +4,7 @@ import t, { type Test } from 'tap'
 import { CertificateRows } from '../../../routing/certificates/certificate-rows.ts'
 import { PackedRecords } from '../../../routing/certificates/packed-records.ts'
 import type { Change, Document } from '../../../routing/store/store.ts'
-import { certificateOf, derOf, FAR, NOW, renewalOf } from './rows.ts'
+import { certificateOf, derOf, FAR, NOW, renewalOf } from '../../helpers/certificate-rows.ts'
 
 /** Numbers below `limit` that are the same in each run. */
 function createDice(seed: number) {

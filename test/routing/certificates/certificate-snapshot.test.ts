@@ -15,11 +15,21 @@ import {
 import { startCertificateTable } from '../../../routing/certificates/certificate-table.ts'
 import type { Mutation, Store } from '../../../routing/store/store.ts'
 import { writeSnapshot } from '../../../routing/table/table-snapshot.ts'
+import { FAST } from '../../helpers/certificate-bed.ts'
+import {
+  certificateOf,
+  challengeOf,
+  derOf,
+  FAR,
+  NOW,
+  orderOf,
+  renewalOf,
+  ticketKeyOf,
+} from '../../helpers/certificate-rows.ts'
+import { deleteChallenges, putChallenges } from '../../helpers/challenge-writes.ts'
+import { createListLog } from '../../helpers/list-log.ts'
 import { until } from '../../helpers/until.ts'
 import { linesOf, SwitchingStore, storeFor } from '../feed/followed-store.ts'
-import { createListLog } from '../logs.ts'
-import { FAST } from './certificate-bed.ts'
-import { certificateOf, challengeOf, derOf, FAR, NOW, orderOf, renewalOf, ticketKeyOf } from './rows.ts'
 
 const HEAD = { storeId: 'x', position: { revision: 3, mark: 'm' }, freshAt: Date.now() }
 const NEVER = new AbortController().signal
@@ -48,11 +58,9 @@ async function bedFor(t: Test) {
   const log = createListLog()
   const books: Books = createBooks({ store, log })
   const file = join(t.testdir(), 'certificates.snapshot')
+  const settings = { ...FAST, edgeName: 'one', snapshot: { file } }
   const start = async (used: Pick<Store, 'get' | 'list' | 'watch' | 'commit'>) => {
-    const table = await startCertificateTable(
-      { store: used, log },
-      { ...FAST, edgeName: 'one', snapshot: { file } },
-    )
+    const table = await startCertificateTable({ store: used, log }, settings)
     t.teardown(() => table[Symbol.asyncDispose]())
     return table
   }
@@ -66,8 +74,8 @@ t.test('has everything while the store is away, and goes on by the feed', async 
   await books.certificates.put(PLAIN, renewal)
   await books.certificates.put(RSA, undefined)
   await books.orders.put(orderOf('app.example'), 0)
-  await books.challenges.put([challengeOf('c'), challengeOf('over', { expiresAt: NOW })])
-  await books.challenges.put([challengeOf('alpn', { type: 'tls-alpn-01' })])
+  await putChallenges(store, [challengeOf('c'), challengeOf('over', { expiresAt: NOW })])
+  await putChallenges(store, [challengeOf('alpn', { type: 'tls-alpn-01' })])
   const ticketKey = ticketKeyOf('k')
   await store.put('ticket-key/k', { ...ticketKey })
   await save()
@@ -77,7 +85,7 @@ t.test('has everything while the store is away, and goes on by the feed', async 
   t.equal(statSync(file).mode & 0o777, 0o600)
 
   await books.certificates.put(certificateOf('later.example'), undefined)
-  await books.challenges.delete(['c'])
+  await deleteChallenges(store, ['c'])
   const { switching, deps } = awayFrom(store)
   const table = await start(deps)
   t.equal(table.ready, true)
@@ -103,14 +111,17 @@ t.test('has everything while the store is away, and goes on by the feed', async 
 t.test(
   'says of challenges out of a snapshot that it has them once the store has confirmed them',
   async (t) => {
-    const { store, books, start, save } = await bedFor(t)
-    await books.challenges.put(['stays', 'goes', 'changes'].map((id) => challengeOf(id)))
+    const { store, start, save } = await bedFor(t)
+    await putChallenges(
+      store,
+      ['stays', 'goes', 'changes'].map((id) => challengeOf(id)),
+    )
     await save()
     // As if it had been killed before it said more than that it has the one.
     for (const id of ['stays', 'changes']) await store.delete(`sighting/${id}/one`)
     await store.put('sighting/goes/one', { challenge: 'goes', edge: 'one', expiresAt: FAR })
-    await books.challenges.delete(['goes'])
-    await books.challenges.put([challengeOf('changes', { value: 'other' })])
+    await deleteChallenges(store, ['goes'])
+    await putChallenges(store, [challengeOf('changes', { value: 'other' })])
     const { switching, commits, deps } = awayFrom(store)
     const table = await start(deps)
     t.ok(table.findAnswer('token-goes'))
@@ -161,9 +172,9 @@ t.test('a damaged snapshot is put aside, and the table starts as without one', a
 })
 
 t.test('the snapshot of another store is held on to, until an operator accepts the loss', async (t) => {
-  const { books, log, file, start, save } = await bedFor(t)
+  const { store, books, log, file, start, save } = await bedFor(t)
   await books.certificates.put(PLAIN, undefined)
-  await books.challenges.put([challengeOf('c')])
+  await putChallenges(store, [challengeOf('c')])
   await save()
   const wiped = await storeFor(t)
   const others: Books = createBooks({ store: wiped, log })
@@ -246,10 +257,8 @@ t.test('records that change while they are written do not take others with them'
     await new Promise((resolve) => setImmediate(resolve))
   }
   t.equal(await written, true)
-  const restored = await restoreCertificates({
-    ...{ file, log: createListLog(), what: 'it' },
-    ...{ now: Date.now, onChallenge },
-  })
+  const log = createListLog()
+  const restored = await restoreCertificates({ file, log, what: 'it', now: Date.now, onChallenge })
   for (let n = 1; n <= 500; n += 1)
     t.equal(restored.copy.rows.get(`h${n}.example/ec`)?.revision, n, `${n} stayed as it was`)
 })

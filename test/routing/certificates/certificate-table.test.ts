@@ -6,11 +6,19 @@ import { createBooks } from '../../../routing/certificates/books.ts'
 import { startCertificateTable } from '../../../routing/certificates/certificate-table.ts'
 import { startMemoryStore } from '../../../routing/store/memory-store.ts'
 import { startSqliteStore } from '../../../routing/store/sqlite-store.ts'
+import { bedFor, caughtUp, FAST } from '../../helpers/certificate-bed.ts'
+import {
+  certificateOf,
+  challengeOf,
+  FAR,
+  NOW,
+  orderOf,
+  renewalOf,
+  ticketKeyOf,
+} from '../../helpers/certificate-rows.ts'
+import { createListLog } from '../../helpers/list-log.ts'
 import { until } from '../../helpers/until.ts'
 import { SwitchingStore, storeFor } from '../feed/followed-store.ts'
-import { createListLog } from '../logs.ts'
-import { bedFor, caughtUp, FAST } from './certificate-bed.ts'
-import { certificateOf, challengeOf, FAR, NOW, orderOf, renewalOf } from './rows.ts'
 
 const namesOf = (table: CertificateTable, hostname: string) =>
   table.find(hostname).map(({ name, keyType }) => `${name} ${keyType}`)
@@ -152,10 +160,12 @@ t.test('rings for each change, until it is ended', async (t) => {
   await books.certificates.put(row, undefined)
   await books.certificates.putRenewal(renewalOf(row))
   await books.certificates.delete('app.example', 'ec')
+  await bed.store.put('ticket-key/k', { ...ticketKeyOf('k') })
   await caughtUp(bed)
   t.same(heard, ['app.example wanted', 'app.example wanted', 'app.example', 'app.example', '1 keys'])
   for (const end of ends) end()
   await books.orders.put(orderOf('app.example'), 0)
+  await bed.store.put('ticket-key/l', { ...ticketKeyOf('l') })
   await caughtUp(bed)
   t.equal(heard.length, 5)
   t.match(table.findOrder('app.example', 'ec'), orderOf('app.example'))
@@ -173,7 +183,7 @@ t.test('a broken record is refused by itself, and the last good one stays', asyn
   await store.put('order/a.example/ec', { ...orderOf('a.example'), state: 'odd' })
   await store.put('challenge/c1', { ...challengeOf('c2') })
   await store.put('challenge/c3', { ...challengeOf('c3') })
-  const bed = await bedFor(t, store)
+  const bed = await bedFor(t, { store })
   t.equal(bed.table.size, 1)
   t.ok(bed.table.findAnswer('token-c3'))
   t.same([...bed.table.listOrders()], [])
@@ -233,7 +243,7 @@ function bound(store: SwitchingStore) {
 
 t.test('serves what it knows while the store is away', async (t) => {
   const store = await startSqliteStore(t.testdir())
-  const bed = await bedFor(t, store)
+  const bed = await bedFor(t, { store })
   const row = certificateOf('app.example')
   await bed.books.certificates.put(row, undefined)
   await caughtUp(bed)

@@ -187,7 +187,7 @@ t.test('is fresh only when it has caught up with what the store had', async (t) 
   const gate = Promise.withResolvers<void>()
   switching.pause = gate.promise
   const from = { storeId, position: { revision: 0, mark }, ageMs: 60_000 }
-  const { follower, copy } = await followerFor(t, switching, { from, startLimitMs: 50, probeMs: 60_000 })
+  const { follower, copy } = await followerFor(t, switching, { from, startLimitMs: 500, probeMs: 60_000 })
   t.ok(copy.keys().length > 0 && copy.keys().length < 400)
   t.ok(follower.ageMs() >= 60_000)
   gate.resolve()

@@ -6,7 +6,7 @@ import type { Copy, CopyLoad } from '../../../routing/feed/feed-load.ts'
 import type { FollowerSettings } from '../../../routing/feed/follower-settings.ts'
 import { startMemoryStore } from '../../../routing/store/memory-store.ts'
 import type { Change, FeedEvent, Store } from '../../../routing/store/store.ts'
-import { createListLog, type Line } from '../logs.ts'
+import { createListLog, type Line } from '../../helpers/list-log.ts'
 
 const FAST = { minRetryMs: 1, maxRetryMs: 4, probeMs: 10 }
 

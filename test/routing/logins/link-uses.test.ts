@@ -5,8 +5,8 @@ import type { LinkUse } from '../../../auth/login/login-store.ts'
 import { createLoginBook } from '../../../routing/logins/login-book.ts'
 import type { GrantRecord } from '../../../routing/records/grants.ts'
 import type { Store } from '../../../routing/store/store.ts'
+import { createListLog } from '../../helpers/list-log.ts'
 import { redisFor } from '../../helpers/redis.ts'
-import { createListLog } from '../logs.ts'
 import {
   grantOf,
   putBinding,

@@ -6,9 +6,9 @@ import { createLoginBook } from '../../../routing/logins/login-book.ts'
 import { startMemoryStore } from '../../../routing/store/memory-store.ts'
 import { startSqliteStore } from '../../../routing/store/sqlite-store.ts'
 import type { Store } from '../../../routing/store/store.ts'
+import { createListLog } from '../../helpers/list-log.ts'
 import type { RedisProcess } from '../../helpers/redis.ts'
 import { loggedStoreFor } from '../../helpers/redis-store.ts'
-import { createListLog } from '../logs.ts'
 
 export const NOW = Date.parse('2026-06-01T12:00:00.000Z')
 

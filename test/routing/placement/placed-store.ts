@@ -6,8 +6,8 @@ import { PLACEMENT_PREFIXES, PlacedVms } from '../../../routing/placement/placed
 import type { PlacedVm } from '../../../routing/placement/placement-reader.ts'
 import { startMemoryStore } from '../../../routing/store/memory-store.ts'
 import type { Store } from '../../../routing/store/store.ts'
+import { createListLog } from '../../helpers/list-log.ts'
 import { until } from '../../helpers/until.ts'
-import { createListLog } from '../logs.ts'
 
 export const CREATED_AT = '2026-01-31T12:00:00Z'
 

@@ -7,9 +7,10 @@ import { followFor, loggedStoreFor, takeOne, untilAnswers, watchFor } from '../.
 import { until } from '../../helpers/until.ts'
 
 const UNREACHABLE = { code: 'store_unreachable', fault: { status: 503, retryable: true } }
-const TIMEOUT_MS = 400
+/** No command on a loaded machine takes so long. */
+const TIMEOUT_MS = 1_500
 /** Beyond the time limit, on a machine that does other things as well. */
-const SLACK_MS = 400
+const SLACK_MS = 5_000
 
 t.test('starts without Redis, refuses at once, and works when it is there', async (t) => {
   const port = await findFreePort()
@@ -20,7 +21,7 @@ t.test('starts without Redis, refuses at once, and works when it is there', asyn
   await t.rejects(store.list(''), UNREACHABLE)
   await t.rejects(store.acquireLease('a', 'b', 1_000), UNREACHABLE)
   t.equal(await watchFor(t, store, { revision: 0 }).ending, 'store_unreachable')
-  t.ok(performance.now() - started < SLACK_MS, 'none of them waits')
+  t.ok(performance.now() - started < TIMEOUT_MS, 'none of them waits')
   await redisFor(t, { port })
   await untilAnswers(store)
   t.equal(await store.put('a', {}), 1)
@@ -56,7 +57,7 @@ t.test('fails in time while Redis hangs, and comes back', async (t) => {
   t.ok(performance.now() - stopped < 2 * TIMEOUT_MS + SLACK_MS, 'no watcher waits for ever')
   const again = performance.now()
   await t.rejects(store.get('a'), UNREACHABLE)
-  t.ok(performance.now() - again < SLACK_MS / 2, 'the next call does not wait')
+  t.ok(performance.now() - again < TIMEOUT_MS - 100, 'the next call does not wait')
   redis.signal('SIGCONT')
   await untilAnswers(store)
   // What timed out may have been carried out.
@@ -193,9 +194,9 @@ t.test('keeps leases by the clock of the server', async (t) => {
   const redis = await redisFor(t)
   const { store } = await loggedStoreFor(t, { url: `redis://127.0.0.1:${redis.port}` })
   const asked = Date.now()
-  const first = await store.acquireLease('a', 'me', 50)
-  t.ok(first && first.expiresAt >= asked + 50 && first.expiresAt <= Date.now() + 51)
-  t.equal(await store.acquireLease('a', 'you', 50), undefined)
+  const first = await store.acquireLease('a', 'me', 1_500)
+  t.ok(first && first.expiresAt >= asked + 1_500 && first.expiresAt <= Date.now() + 1_501)
+  t.equal(await store.acquireLease('a', 'you', 1_500), undefined)
   await until(async () => (await store.findLease('a')) === undefined, 'it runs out')
-  t.match(await store.acquireLease('a', 'you', 50), { owner: 'you', token: 2 })
+  t.match(await store.acquireLease('a', 'you', 1_500), { owner: 'you', token: 2 })
 })

@@ -3,7 +3,7 @@
 import t from 'tap'
 import { parseRedisUrl } from '../../../routing/store/redis-settings.ts'
 import { startRedisStore } from '../../../routing/store/redis-store.ts'
-import { createListLog } from '../logs.ts'
+import { createListLog } from '../../helpers/list-log.ts'
 
 const PLAIN = {
   kind: 'single',

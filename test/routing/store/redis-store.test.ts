@@ -11,10 +11,10 @@ import { startRedisStore } from '../../../routing/store/redis-store.ts'
 import { testStore } from '../../contracts/store.ts'
 import { folderFor } from '../../helpers/folder.ts'
 import { findFreePort } from '../../helpers/free-port.ts'
+import { createListLog } from '../../helpers/list-log.ts'
 import { redisFor } from '../../helpers/redis.ts'
 import { loggedStoreFor, watchFor } from '../../helpers/redis-store.ts'
 import { until } from '../../helpers/until.ts'
-import { createListLog } from '../logs.ts'
 
 /** What docs/wire.md tells operators to give the user, but for the prefix; INFO tells a master from a replica. */
 const ACL_RULE =

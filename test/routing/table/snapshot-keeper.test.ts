@@ -16,9 +16,9 @@ import {
   type SnapshotRow,
   writeSnapshot,
 } from '../../../routing/table/table-snapshot.ts'
+import { createListLog } from '../../helpers/list-log.ts'
 import { until } from '../../helpers/until.ts'
 import { type FedStore, linesOf, SwitchingStore, storeFor } from '../feed/followed-store.ts'
-import { createListLog } from '../logs.ts'
 
 const FAST = { minRetryMs: 1, maxRetryMs: 4, probeMs: 10 }
 

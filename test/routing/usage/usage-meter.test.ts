@@ -7,9 +7,9 @@ import { startMemoryStore } from '../../../routing/store/memory-store.ts'
 import type { Store } from '../../../routing/store/store.ts'
 import { startUsageMeter } from '../../../routing/usage/usage-meter.ts'
 import { sumUsage } from '../../../routing/usage/usage-report.ts'
+import { createListLog } from '../../helpers/list-log.ts'
 import { until } from '../../helpers/until.ts'
 import { flakyStoreOf } from '../feed/flaky-store.ts'
-import { createListLog } from '../logs.ts'
 
 const HOUR_MS = 3_600_000
 const NOON = Date.parse('2026-03-01T12:00:00Z')
@@ -32,12 +32,15 @@ async function bedFor(t: Test) {
 type Bed = Awaited<ReturnType<typeof bedFor>>
 
 /** Flushes only at disposal unless told otherwise; each flush reads the clock. */
-function meterFor({ flaky, log, clock }: Bed, { source = 'edge-1', flushMs = NEVER_MS } = {}) {
+function meterFor(
+  { flaky, log, clock }: Bed,
+  { source = 'edge-1', flushMs = NEVER_MS, endLimitMs = 10_000 } = {},
+) {
   const now = () => {
     clock.reads += 1
     return clock.now
   }
-  return startUsageMeter({ store: flaky, log }, { source, flushMs, endLimitMs: 450, now })
+  return startUsageMeter({ store: flaky, log }, { source, flushMs, endLimitMs, now })
 }
 
 async function readAll(store: Store): Promise<readonly UsageRecord[]> {
@@ -242,7 +245,7 @@ t.test('what can be no record is left out and does not hold up the rest', async 
 
 t.test('a store that stays away to the end costs the counts, and that is logged', async (t) => {
   const bed = await bedFor(t)
-  const meter = await meterFor(bed)
+  const meter = await meterFor(bed, { endLimitMs: 1_000 })
   bed.flaky.mode = 'away'
   meter.add('web', { requests: 1 })
   await meter[Symbol.asyncDispose]()

@@ -5,7 +5,7 @@ import type { UsageCounts } from '../../../routing/records/records.ts'
 import { startMemoryStore } from '../../../routing/store/memory-store.ts'
 import type { Store } from '../../../routing/store/store.ts'
 import { sumUsage } from '../../../routing/usage/usage-report.ts'
-import { createListLog } from '../logs.ts'
+import { createListLog } from '../../helpers/list-log.ts'
 
 const NOTHING: UsageCounts = {
   cpuSeconds: 0,
