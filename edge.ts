@@ -173,10 +173,11 @@ async function startCertificates(
   const isServed = (hostname: string) => isOwn(hostname) || routes.find(hostname) !== undefined
   return startAcme(
     {
-      ...{ table, books: createBooks({ store, log }), localCa: ca, sealer, resolver: dns, log },
+      ...{ table, localCa: ca, sealer, resolver: dns, log },
+      books: createBooks({ store, log }, { isAlone: !config.store.isFleet }),
       isServed,
-      // Until the table was loaded nobody knows what leads nowhere.
-      isWanted: (hostname) => !routes.ready || isServed(hostname),
+      // A route of which this edge has not heard yet may be there: until the table is fresh nobody knows what leads nowhere.
+      isWanted: (hostname) => !routes.ready || routes.ageMs() > 0 || isServed(hostname),
     },
     { domain, headersMs: times.headersMs, acme, dns: settings },
   )

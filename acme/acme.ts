@@ -16,17 +16,17 @@ import { loadTsigKey } from './dns/tsig-key.ts'
 import { createDnsUpdater } from './dns/update-client.ts'
 import type { DnsUpdater } from './dns/updater.ts'
 import type { LocalCa } from './local-ca.ts'
-import { type Staples, startStaples } from './ocsp/staples.ts'
-import { startAccountBudgets } from './orders/budget-reading.ts'
+import { type OcspStaples, startStaples } from './ocsp/staples.ts'
+import { startBudgetReading } from './orders/budget-reading.ts'
 import type { OrderLimits } from './orders/order-budgets.ts'
 import { startOrders } from './orders/order-runner.ts'
 import type { CarriedOrders } from './orders/orders.ts'
-import { startRenewals } from './renewals/renewal-office.ts'
+import { type Renewals, startRenewals } from './renewals/renewal-office.ts'
 import type { ChallengeType, KeyType } from './rows.ts'
 import { KEY_TYPES } from './rows.ts'
 import { createServing, type Serving } from './serving/serving.ts'
 import { readSettingFile } from './setting-file.ts'
-import { type SharedTicketKeys, startTicketKeys } from './tickets/ticket-keys.ts'
+import { startTicketKeys } from './tickets/ticket-keys.ts'
 
 export interface AcmeDeps {
   readonly table: CertificateTable
@@ -92,52 +92,63 @@ export interface Acme extends AsyncDisposable {
 /** @throws AcmeError `certificate_setting` */
 export async function startAcme(deps: AcmeDeps, settings: AcmeSettings): Promise<Acme> {
   await using started = new AsyncDisposableStack()
-  const keyTypes: readonly KeyType[] = settings.acme.keys === 'ec' ? ['ec'] : KEY_TYPES
-  const proofs = await startProofs(deps, settings, started)
+  const { table, books, sealer, resolver, isServed, isWanted, log } = deps
+  const { domain, acme } = settings
+  const keyTypes: readonly KeyType[] = acme.keys === 'ec' ? ['ec'] : KEY_TYPES
+  const { checks, responder, updater } = await startProofs(deps, settings, started)
   const cas = await openCas(deps, settings, started)
-  const common = { ...deps, ...proofs, cas }
-  const managed = cas.length === 0 ? undefined : await startManaged(common, settings, started)
-  const orders = managed?.orders ?? { want: async () => {} }
+  const managed = startManaged({ ...deps, checks, updater, cas }, settings, started)
+  const orders = managed?.orders
   // Also without an authority: uploads that end are warned of.
-  const renewals = started.use(startRenewals({ ...common, orders }, { domain: settings.domain, keyTypes }))
-  const onRevoked = (name: string, keyType: KeyType) => {
-    renewals.hurry(name, keyType, 'revoked').catch((error: unknown) => {
-      const { log } = deps
-      log.warn({ err: error, name }, 'a revoked certificate could not be hurried; the next OCSP answer does')
-    })
-  }
-  const staples = started.use(
-    startStaples({ table: deps.table, onRevoked, resolver: deps.resolver, log: deps.log }),
+  const renewals = started.use(
+    startRenewals({ table, books, orders, cas, isWanted, log }, { domain, keyTypes }),
   )
-  const tickets = started.use(await startTickets(deps, settings))
+  const staples = started.use(startStapling({ table, resolver, log }, renewals))
+  const tickets = started.use(
+    await startTicketKeys({ table, book: books.ticketKeys, sealer, log }, { sealHours: acme.ticketHours }),
+  )
   const serving = started.use(
-    toServing({ ...common, ...managed, staples, tickets }, { ...settings, keyTypes }),
+    createServing(
+      {
+        ...{ table, sealer, localCa: deps.localCa, isServed, orders, staples, tickets, log },
+        ...{ budgetLeft: managed?.budgetLeft, dnsCounts: responder && (() => responder.counts()) },
+      },
+      { domain, keyTypes, maxContexts: acme.contexts, demand: { waitMs: toWaitMs(settings) } },
+    ),
   )
   const desk = createDesk(
-    { ...common, orders },
-    {
-      ...{ domain: settings.domain, keyTypes, limits: settings.acme.limits },
-      ...{ challengeTypes: settings.acme.challenges, isManaged: managed !== undefined },
-    },
+    { table, books, checks, cas, orders, sealer, isServed },
+    { domain, keyTypes, limits: acme.limits, challengeTypes: acme.challenges },
   )
   const running = started.move()
-  const dnsPort = proofs.responder?.port ?? 0
+  const dnsPort = responder?.port ?? 0
   return {
     get ready() {
-      return deps.table.ready
+      return table.ready
     },
     open() {
-      managed?.orders.open()
+      orders?.open()
       renewals.open()
     },
     ...{ serving, desk, dnsPort, [Symbol.asyncDispose]: () => running.disposeAsync() },
   }
 }
 
+/** What an OCSP answer calls revoked is replaced at once. */
+function startStapling(deps: Pick<AcmeDeps, 'table' | 'resolver' | 'log'>, renewals: Renewals): OcspStaples {
+  const onRevoked = (name: string, keyType: KeyType) => {
+    renewals.hurry(name, keyType).catch((error: unknown) => {
+      const said = 'a revoked certificate could not be hurried; the next OCSP answer does'
+      deps.log.warn({ err: error, name }, said)
+    })
+  }
+  return startStaples({ ...deps, onRevoked })
+}
+
 interface Proofs {
   readonly checks: Checks
-  readonly responder?: DnsResponder
-  readonly updater?: DnsUpdater
+  readonly responder: DnsResponder | undefined
+  readonly updater: DnsUpdater | undefined
 }
 
 /** What proves names by DNS, and what looks before anybody is asked. */
@@ -161,7 +172,7 @@ async function startProofs(
     { resolver, ...(updater && { updater }) },
     { domain, addresses, ...(listen && { responderZone: zone }) },
   )
-  return { checks, ...(responder && { responder }), ...(updater && { updater }) }
+  return { checks, responder, updater }
 }
 
 async function loadUpdater(
@@ -197,37 +208,30 @@ interface Managed {
   readonly budgetLeft: () => ReadonlyMap<string, number>
 }
 
-/** Everything that only an authority makes necessary. */
-async function startManaged(
-  deps: AcmeDeps & Proofs & { readonly cas: readonly Ca[] },
-  { domain, acme }: AcmeSettings,
+type ManagedDeps = Pick<AcmeDeps, 'table' | 'books' | 'sealer' | 'isWanted' | 'log'> &
+  Pick<Proofs, 'checks' | 'updater'> & { readonly cas: readonly Ca[] }
+
+/** Everything that only an authority makes necessary; undefined without any. */
+function startManaged(
+  { table, books, sealer, isWanted, log, checks, updater, cas }: ManagedDeps,
+  { domain, acme: { challenges: challengeTypes, profiles, limits } }: AcmeSettings,
   started: AsyncDisposableStack,
-): Promise<Managed> {
-  const { books, cas, log } = deps
-  const { challenges: challengeTypes, profiles, limits } = acme
-  const orders = started.use(await startOrders(deps, { domain, challengeTypes, profiles, limits }))
+): Managed | undefined {
+  const [first] = cas
+  if (first === undefined) return undefined
+  const orders = started.use(
+    startOrders(
+      { table, books, cas, checks, updater, sealer, isWanted, log },
+      { domain, challengeTypes, profiles, limits },
+    ),
+  )
   const budgets = started.use(
-    startAccountBudgets({ budgets: books.budgets, log }, { directories: cas.map(toDirectory), limits }),
+    startBudgetReading({ budgets: books.budgets, log }, { directory: first.directory, limits }),
   )
   return { orders, budgetLeft: () => budgets.left() }
 }
 
-function toDirectory({ directory }: Ca): string {
-  return directory
-}
-
-function startTickets(
-  { table, books, sealer, log }: AcmeDeps,
-  { acme }: AcmeSettings,
-): Promise<SharedTicketKeys> {
-  return startTicketKeys({ table, book: books.ticketKeys, sealer, log }, { sealHours: acme.ticketHours })
-}
-
-function toServing(
-  deps: AcmeDeps & Partial<Managed> & { readonly staples: Staples; readonly tickets: SharedTicketKeys },
-  { domain, headersMs, acme, keyTypes }: AcmeSettings & { readonly keyTypes: readonly KeyType[] },
-): Serving {
-  // What is left of a handshake's time is for the handshake.
-  const waitMs = Math.min(MAX_WAIT_MS, Math.floor(HANDSHAKE_SHARE * headersMs))
-  return createServing(deps, { domain, keyTypes, maxContexts: acme.contexts, demand: { waitMs } })
+/** What is left of a handshake's time is for the handshake. */
+function toWaitMs({ headersMs }: AcmeSettings): number {
+  return Math.min(MAX_WAIT_MS, Math.floor(HANDSHAKE_SHARE * headersMs))
 }

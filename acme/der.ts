@@ -45,6 +45,15 @@ export function toOid(text: string): Buffer {
   return toDer(TAGS.oid, Buffer.from([first * 40 + second, ...rest].flatMap(toBase128)))
 }
 
+/** `value` is not negative. */
+export function toInteger(value: bigint): Buffer {
+  const hex = value.toString(16)
+  const bytes = Buffer.from(hex.padStart(hex.length + (hex.length % 2), '0'), 'hex')
+  // The first bit says that a number is negative.
+  const isNegative = bytes.readUInt8(0) >= 128
+  return toDer(TAGS.integer, ...(isNegative ? [Buffer.alloc(1)] : []), bytes)
+}
+
 /** With `unused` bits at its end. */
 export function toBitString(bytes: Buffer, unused = 0): Buffer {
   return toDer(TAGS.bitString, Buffer.from([unused]), bytes)
@@ -72,6 +81,19 @@ export function readChildren(parent: DerElement): readonly DerElement[] {
 export function readTagged(element: DerElement | undefined, tag: number): DerElement {
   if (element?.tag !== tag) throw new DerError(`there is no element with the tag 0x${tag.toString(16)}`)
   return element
+}
+
+/** What is inside a SEQUENCE. @throws DerError */
+export function readSequence(element: DerElement | undefined): readonly DerElement[] {
+  return readChildren(readTagged(element, TAGS.sequence))
+}
+
+/** @throws DerError, also for a negative one */
+export function readInteger(element: DerElement | undefined): bigint {
+  const { value } = readTagged(element, TAGS.integer)
+  const [first = 0xff] = value
+  if (first >= 128) throw new DerError('an integer is negative, or empty')
+  return BigInt(`0x${value.toString('hex')}`)
 }
 
 /** In dotted decimal. @throws DerError */

@@ -96,7 +96,7 @@ export const FAULTS = {
     source: 'internal',
     retryable: true,
     title: 'Not every edge answers the challenge yet',
-    next: 'It is tried again; see to the edges that are named.',
+    next: 'It is tried again; the log names the edges that lack it.',
   },
   ca_unreachable: {
     status: 503,

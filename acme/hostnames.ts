@@ -1,6 +1,7 @@
 /** Host names: as they come in handshakes, which of them a certificate's names stand for, which are the platform's own. */
 
 import { isIP } from 'node:net'
+import { getDomain } from 'tldts'
 import { isHostnameText } from '../lib/address-text.ts'
 
 /** In lower case; undefined for what is no host name. */
@@ -40,4 +41,17 @@ export function isSingleLabel(domain: string): boolean {
 /** A mistyped name needs a certificate of its own to be shown our 404 then; elsewhere strangers cost nothing. */
 export function isBelowSingleLabel(hostname: string, domain: string): boolean {
   return isSingleLabel(domain) && isWithin(hostname, domain) && hostname.split('.').length === 2
+}
+
+/** In front of the root: deeper names are a sign of a wildcard record that somebody walks through, and are not ordered for. */
+export const MAX_ORDERED_LABELS = 8
+
+/** The registered domain as CAs see it (public suffix list, its private part included); `*.` in front counts for nothing. */
+export function findRegisteredDomain(name: string): string | undefined {
+  return getDomain(toBareName(name), { allowPrivateDomains: true }) ?? undefined
+}
+
+/** Or the name itself where there is none. */
+export function toRegisteredDomain(name: string): string {
+  return findRegisteredDomain(name) ?? toBareName(name)
 }

@@ -1,6 +1,6 @@
-/** Makes the private keys of certificates and accounts. */
+/** Makes the private keys of certificates and accounts, and reads them as they are kept. */
 
-import { generateKeyPair as generateKeyPairWithCallback, type KeyObject } from 'node:crypto'
+import { createPrivateKey, generateKeyPair as generateKeyPairWithCallback, type KeyObject } from 'node:crypto'
 import { promisify } from 'node:util'
 import type { KeyType } from './rows.ts'
 
@@ -14,4 +14,9 @@ export async function generateKey(keyType: KeyType): Promise<KeyObject> {
       ? await generateKeyPair('ec', { namedCurve: 'P-256' })
       : await generateKeyPair('rsa', { modulusLength: RSA_BITS })
   return privateKey
+}
+
+/** The private key that `der`, PKCS#8, holds. */
+export function toPrivateKey(der: Buffer): KeyObject {
+  return createPrivateKey({ key: der, format: 'der', type: 'pkcs8' })
 }

@@ -4,18 +4,17 @@ import { createPrivateKey, type KeyObject, randomUUID, X509Certificate } from 'n
 import { link, mkdir, open, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
+import { DAY_MS, HOUR_MS } from '../lib/durations.ts'
 import { AcmeError } from './errors.ts'
 import { generateKey } from './keys.ts'
 import {
   createAuthorityCertificate,
   createServerCertificate,
+  type Dates,
   keyIdentifier,
   type Signer,
-  type Validity,
 } from './x509.ts'
 
-const HOUR_MS = 3_600_000
-const DAY_MS = 24 * HOUR_MS
 const AUTHORITY_LIFE_MS = 3_652 * DAY_MS
 /** Browsers refuse server certificates of 398 days and more. */
 const SERVER_LIFE_MS = 90 * DAY_MS
@@ -135,7 +134,7 @@ async function issue(pair: Pair, names: readonly string[], nowMs: number): Promi
 }
 
 /** From an hour ago, for clients whose clock is behind; in whole seconds, as certificates count. */
-function validityFrom(nowMs: number, lifeMs: number): Validity {
+function validityFrom(nowMs: number, lifeMs: number): Dates {
   const toDate = (ms: number) => new Date(ms - (ms % 1_000))
   return { notBefore: toDate(nowMs - HOUR_MS), notAfter: toDate(nowMs + lifeMs) }
 }

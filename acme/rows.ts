@@ -4,7 +4,10 @@
 export const KEY_TYPES = ['ec', 'rsa'] as const
 
 export type KeyType = (typeof KEY_TYPES)[number]
-export type ChallengeType = 'http-01' | 'tls-alpn-01' | 'dns-01'
+
+export const CHALLENGE_TYPES = ['http-01', 'tls-alpn-01', 'dns-01'] as const
+
+export type ChallengeType = (typeof CHALLENGE_TYPES)[number]
 
 /** One certificate as it is kept. Its secret is sealed for `certificate/<name>/<keyType>`. */
 export interface CertificateRow {
@@ -29,7 +32,7 @@ export interface CertificateRow {
   readonly profile?: string
 }
 
-/** When a certificate is to be replaced; kept apart, because it changes twice a day and the certificate does not. */
+/** When a certificate is to be replaced; kept apart, because it changes several times a day and the certificate does not. */
 export interface RenewalRow {
   readonly name: string
   readonly keyType: KeyType
@@ -41,7 +44,7 @@ export interface RenewalRow {
   readonly windowStart?: string
   readonly windowEnd?: string
   readonly explanationUrl?: string
-  /** Why it is hurried: `revoked`, `window`, `operator`. */
+  /** Why it is hurried: `revoked` or `window`. */
   readonly reason?: string
 }
 
@@ -51,16 +54,19 @@ export interface RenewalRow {
  * request are saved → `finalized` the CA was sent the request → the certificate is written and the order's row deleted.
  * `failed` waits for `nextTryAt`, then starts again as `wanted`.
  */
-export type OrderState =
-  | 'wanted'
-  | 'ordered'
-  | 'published'
-  | 'confirmed'
-  | 'answered'
-  | 'ready'
-  | 'keyed'
-  | 'finalized'
-  | 'failed'
+export const ORDER_STATES = [
+  'wanted',
+  'ordered',
+  'published',
+  'confirmed',
+  'answered',
+  'ready',
+  'keyed',
+  'finalized',
+  'failed',
+] as const
+
+export type OrderState = (typeof ORDER_STATES)[number]
 
 /** An order under way, or the memory of failures; at most one for a name and key type. */
 export interface OrderRow {
@@ -153,10 +159,15 @@ export interface TicketKeyRow {
   readonly knownUntil: string
 }
 
+/** What there is one certificate and one order for at most. */
+export function toSlot({ name, keyType }: Pick<CertificateRow, 'name' | 'keyType'>): string {
+  return `${name}/${keyType}`
+}
+
 /** Where a key is kept, and so what it is sealed for: elsewhere it cannot be opened. */
 export function toRecordKey(
   kind: 'certificate' | 'order',
-  { name, keyType }: Pick<CertificateRow, 'name' | 'keyType'>,
+  row: Pick<CertificateRow, 'name' | 'keyType'>,
 ): string {
-  return `${kind}/${name}/${keyType}`
+  return `${kind}/${toSlot(row)}`
 }

@@ -1,7 +1,9 @@
 /** When a certificate may be shown. */
 
+import { HOUR_MS } from '../lib/durations.ts'
+
 /** An issuer's clock may be before ours; what is young by so much is good for clients whose clocks are right. */
-export const SKEW_MS = 3_600_000
+export const SKEW_MS = HOUR_MS
 
 /** Unix milliseconds. */
 export interface Validity {

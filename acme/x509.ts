@@ -17,7 +17,7 @@ import {
 
 const SIGNING = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' }
 
-export interface Validity {
+export interface Dates {
   readonly notBefore: Date
   readonly notAfter: Date
 }
@@ -36,7 +36,7 @@ export function keyIdentifier(key: KeyObject): string {
 }
 
 /** A self-signed authority that may sign servers only, no further authority. Answers PEM. */
-export async function createAuthorityCertificate(signer: Signer, validity: Validity): Promise<string> {
+export async function createAuthorityCertificate(signer: Signer, validity: Dates): Promise<string> {
   return sign(signer, {
     subject: signer.subject,
     key: signer.key,
@@ -53,7 +53,7 @@ export interface ServerCertificateRequest {
   /** Host names, lower case; `*.` may lead. */
   readonly names: readonly string[]
   readonly key: KeyObject
-  readonly validity: Validity
+  readonly validity: Dates
 }
 
 /** A certificate for a TLS server. Answers PEM. */
@@ -81,7 +81,7 @@ export async function createServerCertificate(
 interface Draft {
   readonly subject: string
   readonly key: KeyObject
-  readonly validity: Validity
+  readonly validity: Dates
   readonly extensions: Extension[]
 }
 

@@ -8,11 +8,10 @@ type Done = (error: Error | null, context?: SecureContext) => void
 
 /** An SNICallback; Node calls it as a method of the connection. A failure ends that handshake and nothing else. */
 export function chooseCertificate(certificates: Pick<Certificates, 'contextFor'>) {
-  return function (this: TLSSocket | undefined, serverName: string, done: Done): void {
+  return function (this: TLSSocket, serverName: string, done: Done): void {
     try {
-      const address = this === undefined ? '' : addressOf(this)
-      const client = { takesEcdsa: () => this === undefined || takesEcdsaOf(this) }
-      const context = certificates.contextFor(serverName, address, client)
+      const client = { takesEcdsa: () => takesEcdsaOf(this) }
+      const context = certificates.contextFor(serverName, addressOf(this), client)
       if (isPromise(context)) context.then((found) => done(null, found), done)
       else done(null, context)
     } catch (error) {

@@ -3,7 +3,7 @@
 import { Counter, Gauge, type Registry } from 'prom-client'
 import type { CertificateReport } from './certificates.ts'
 
-type Find = () => CertificateReport | undefined
+type Find = () => CertificateReport
 type Sample = readonly [labels: Record<string, string>, value: number | undefined]
 
 interface Described {
@@ -15,23 +15,23 @@ interface Described {
 /** CAs and limits are settings, so there are few; the rest is a guard. */
 const MAX_SERIES = 100
 
-/** Nothing is told of certificates that nobody reports. */
 export function registerCertificates(registry: Registry, report: Find): void {
   const find = oncePerTurn(report)
   registerHeld(registry, find)
   registerOrders(registry, find)
+  registerDns(registry, find)
 }
 
 /** A report counts many rows, and all metrics are read in one turn. */
 function oncePerTurn(report: Find): Find {
-  let held: { readonly report: ReturnType<Find> } | undefined
+  let held: CertificateReport | undefined
   const forget = () => {
     held = undefined
   }
   return () => {
     if (held === undefined) setImmediate(forget)
-    held ??= { report: report() }
-    return held.report
+    held ??= report()
+    return held
   }
 }
 
@@ -64,7 +64,7 @@ function registerHeld(registry: Registry, find: Find): void {
 function registerOrders(registry: Registry, find: Find): void {
   const open = { name: 'edge_cert_orders_open', help: 'Orders of the fleet under way or waiting' }
   register(registry, open, find, (report) => [[{}, report.open]])
-  const failed = { name: 'edge_cert_orders_failed', help: 'Names whose last order failed' }
+  const failed = { name: 'edge_cert_orders_failed', help: 'Orders that failed and wait for their next try' }
   register(registry, failed, find, (report) => [[{}, report.failed]])
   const budget = {
     name: 'edge_acme_rate_budget_remaining',
@@ -79,10 +79,23 @@ function registerOrders(registry: Registry, find: Find): void {
     registers: [registry],
     collect() {
       this.reset()
-      for (const [key, count] of [...(find()?.orders ?? [])].slice(0, MAX_SERIES)) {
+      for (const [key, count] of [...find().orders].slice(0, MAX_SERIES)) {
         const comma = key.lastIndexOf(',')
         this.inc({ ca: key.slice(0, comma), result: key.slice(comma + 1) }, count)
       }
+    },
+  })
+}
+
+function registerDns(registry: Registry, find: Find): void {
+  new Counter({
+    name: 'edge_dns_queries_total',
+    help: 'DNS queries to this edge, by what became of them: answered, answered_tcp, truncated, dropped',
+    labelNames: ['result'],
+    registers: [registry],
+    collect() {
+      this.reset()
+      for (const [result, count] of find().dns) this.inc({ result }, count)
     },
   })
 }
@@ -102,9 +115,7 @@ function register(
       this.reset()
       // Without labels a reset leaves a zero, which would be a wrong moment.
       if (labelNames.length === 0) this.remove()
-      const report = find()
-      if (report === undefined) return
-      for (const [labels, value] of read(report).slice(0, MAX_SERIES))
+      for (const [labels, value] of read(find()).slice(0, MAX_SERIES))
         if (value !== undefined) this.set(labels, value)
     },
   })

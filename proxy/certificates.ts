@@ -12,7 +12,7 @@ export interface Certificates {
   contextFor(
     serverName: string | undefined,
     address: string,
-    client?: ClientAbilities,
+    client: ClientAbilities,
   ): SecureContext | Promise<SecureContext>
   /** For clients that send no server name. */
   defaultPem(): Promise<{ readonly certPem: string; readonly keyPem: string }>
@@ -31,12 +31,12 @@ export interface Certificates {
    * to come.
    */
   hasAlpnContexts(): boolean
-  readonly tickets?: TicketKeys
+  readonly tickets: TicketKeys
   /** An OCSP answer that is still good, for a certificate that names a responder. */
   findStaple(certificateDer: Buffer): Buffer | undefined
   /** False while `findStaple` has none at all: no handshake is asked for one then. */
   hasStaples(): boolean
-  report?(): CertificateReport
+  report(): CertificateReport
 }
 
 /** Read only where it is needed: each question costs the handshake some microseconds. */
@@ -78,4 +78,6 @@ export interface CertificateReport {
   readonly budget: ReadonlyMap<string, number>
   /** The start of the earliest window that a CA has named. */
   readonly ariWindowStart: number | undefined
+  /** DNS queries since the start, by what became of them; empty where none are answered. */
+  readonly dns: ReadonlyMap<string, number>
 }

@@ -24,7 +24,7 @@ export interface Gauges {
   readonly undecided: () => number
   /** For how long word of revocations has not been known to be fresh; nothing is told where nobody knows. */
   readonly revocationAgeMs?: (() => number) | undefined
-  readonly certificates?: () => CertificateReport | undefined
+  readonly certificates: () => CertificateReport
 }
 
 export interface TlsHandshake {
@@ -84,7 +84,7 @@ export function createMetrics(gauges: Gauges): Metrics {
   registerRefusals(registry, gauges)
   registerWakes(registry, gauges)
   registerAuth(registry, gauges)
-  registerCertificates(registry, gauges.certificates ?? (() => undefined))
+  registerCertificates(registry, gauges.certificates)
   registerLag(registry)
   const counters = createCounters(registry)
   return {

@@ -219,7 +219,7 @@ function gaugesOf(deps: ProxyDeps, sources: GaugeSources): Gauges {
     wakes,
     undecided,
     revocationAgeMs: deps.revocationAgeMs,
-    certificates: () => deps.certificates.report?.(),
+    certificates: () => deps.certificates.report(),
   }
 }
 

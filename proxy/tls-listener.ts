@@ -78,7 +78,6 @@ export async function startTlsListener(
 
 /** To be called with every connection; a renewed default certificate comes with a new context, which has to share too. */
 function createTicketSharing(server: Server, { tickets }: Pick<Certificates, 'tickets'>): () => void {
-  if (tickets === undefined) return () => {}
   let refresh = shareTickets(server, tickets)
   let context = contextOf(server)
   return () => {

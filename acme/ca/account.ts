@@ -5,6 +5,7 @@ import { calculateJwkThumbprint } from 'jose'
 import { digestOf } from '../../lib/digest.ts'
 import { KeyedQueue } from '../../lib/keyed-queue.ts'
 import type { Log } from '../../lib/log.ts'
+import { toMoment } from '../../lib/moment.ts'
 import { pause } from '../../lib/pause.ts'
 import type { Sealer } from '../../lib/seal.ts'
 import type { AccountBook, Hold, HoldBook, Kept } from '../books.ts'
@@ -135,7 +136,7 @@ export class FleetAccount {
     return {
       ca: this.#settings.directory,
       sealedKey: this.#deps.sealer.seal(pem, this.#boundTo),
-      createdAt: new Date(this.#settings.now()).toISOString(),
+      createdAt: toMoment(this.#settings.now()),
     }
   }
 

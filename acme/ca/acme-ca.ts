@@ -5,6 +5,7 @@ import { Agent as HttpAgent } from 'node:http'
 import { Agent as HttpsAgent } from 'node:https'
 import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls'
 import { axios, type Order } from 'acme-client'
+import { HOUR_MS } from '../../lib/durations.ts'
 import { AcmeError } from '../errors.ts'
 import { type AccountDeps, type AccountKey, FleetAccount } from './account.ts'
 import { parseRenewalInfo } from './ari.ts'
@@ -22,7 +23,7 @@ import { type AcmeClient, createClient } from './client.ts'
 import type { ExternalAccount } from './external-accounts.ts'
 import { converse, type Line, type Told } from './http.ts'
 
-const DIRECTORY_AGE_MS = 3_600_000
+const DIRECTORY_AGE_MS = HOUR_MS
 const MAX_SOCKETS = 8
 /** Far below what servers wait before they close, so that no request meets a closed connection. */
 const IDLE_SOCKET_MS = 4_000

@@ -1,42 +1,43 @@
 /** Renewal information: how a certificate is named in it, and what it says (RFC 9773). */
 
-import { X509Certificate } from 'node:crypto'
 import forge from 'node-forge'
+import { DAY_MS, HOUR_MS, MINUTE_MS } from '../../lib/durations.ts'
+import { isObject } from '../../lib/json-object.ts'
+import { readCertificate } from '../certificate-parts.ts'
 import type { RenewalInfo } from './ca.ts'
-import { CaProblem, DAY_MS, isObject, MINUTE_MS } from './ca-problem.ts'
+import { CaProblem } from './ca-problem.ts'
 
 const AUTHORITY_KEY_IDENTIFIER = '2.5.29.35'
 const { asn1 } = forge
 type Node = forge.asn1.Asn1
 
-/** As `toCertId`; undefined for a certificate without an authority key identifier, which has no such name. */
-export function findCertId(certificate: string | Buffer): string | undefined {
+/** The CertID of RFC 9773 section 4.1; undefined for a certificate without an authority key identifier, which has none. */
+export function findCertId(der: Buffer): string | undefined {
   try {
-    return toCertId(certificate)
+    return toCertId(der)
   } catch {
     return undefined
   }
 }
 
 /**
- * The authority's key identifier and the serial number (with its leading zero byte) in base64url. `certificate` is PEM or DER.
+ * As `findCertId`, and says why there is none: the authority's key identifier and the serial number (with its leading zero
+ * byte) in base64url.
  * @throws CaProblem ca_nonsense when it is no certificate, or names no key of its authority
  */
-export function toCertId(certificate: string | Buffer): string {
+export function toCertId(der: Buffer): string {
   try {
-    // Reads PEM as well as DER, and refuses what is neither before forge sees it.
-    const { raw } = new X509Certificate(certificate)
-    const fields = listOf(listOf(parse(raw.toString('latin1')))[0])
-    // [0] version is left out of version 1 certificates, which have no extensions either.
-    const serial = textOf(fields[1])
-    return `${encode(findKeyIdentifier(fields))}.${encode(serial)}`
+    // Refuses what is no certificate, and keys that are costly to read, before forge sees it.
+    const { certificate, serial } = readCertificate(der)
+    return `${getKeyIdentifier(certificate.raw).toString('base64url')}.${serial.toString('base64url')}`
   } catch (cause) {
-    if (cause instanceof CaProblem) throw cause
     throw CaProblem.nonsense('The certificate has no CertID (RFC 9773 section 4.1)', { cause })
   }
 }
 
-function findKeyIdentifier(fields: readonly Node[]): string {
+/** @throws Error when there is none */
+function getKeyIdentifier(der: Buffer): Buffer {
+  const fields = listOf(listOf(parse(der.toString('latin1')))[0])
   const wrapper = fields.find(
     ({ tagClass, type }) => tagClass === asn1.Class.CONTEXT_SPECIFIC && Number(type) === 3,
   )
@@ -46,9 +47,10 @@ function findKeyIdentifier(fields: readonly Node[]): string {
     .find(([oid]) => asn1.derToOid(textOf(oid)) === AUTHORITY_KEY_IDENTIFIER)
   const parts = listOf(parse(textOf(found?.at(-1))))
   // RFC 5280 section 4.2.1.1: keyIdentifier is [0], implicit.
-  return textOf(
-    parts.find(({ tagClass, type }) => tagClass === asn1.Class.CONTEXT_SPECIFIC && Number(type) === 0),
+  const identifier = parts.find(
+    ({ tagClass, type }) => tagClass === asn1.Class.CONTEXT_SPECIFIC && Number(type) === 0,
   )
+  return Buffer.from(textOf(identifier), 'latin1')
 }
 
 function parse(der: string): Node {
@@ -65,14 +67,10 @@ function textOf(node: Node | undefined): string {
   return node.value
 }
 
-function encode(bytes: string): string {
-  return Buffer.from(bytes, 'latin1').toString('base64url')
-}
-
 /** RFC 3339 section 5.6. */
 const MOMENT = /^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)$/
 /** RFC 9773 section 4.3.3, for answers that do not say. */
-const DEFAULT_RETRY_MS = 6 * 60 * MINUTE_MS
+const DEFAULT_RETRY_MS = 6 * HOUR_MS
 /** No certificate lives that long (CA/Browser Forum, 398 days), so no window is that far away. */
 const MAX_AWAY_MS = 825 * DAY_MS
 /** What the record of a renewal takes. */

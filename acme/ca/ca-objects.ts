@@ -1,9 +1,10 @@
 /** Reads what a certificate authority answers (RFC 8555 section 7.1); nothing in it is believed before it was looked at. */
 
-import { X509Certificate } from 'node:crypto'
+import { isObject } from '../../lib/json-object.ts'
+import { readCertificate } from '../certificate-parts.ts'
 import { toBareName } from '../hostnames.ts'
 import type { CaAuthorization, CaChallenge, CaFacts, CaOrder } from './ca.ts'
-import { CaProblem, findProblem, isObject } from './ca-problem.ts'
+import { CaProblem, findProblem } from './ca-problem.ts'
 import { checkUrl } from './ca-url.ts'
 
 const ORDER_STATUSES = ['pending', 'ready', 'processing', 'valid', 'invalid'] as const
@@ -15,6 +16,7 @@ const MAX_TEXT = 256
 /** RFC 8555 section 8.1: base64url, 128 bits of it at least. */
 const TOKEN = /^[A-Za-z0-9_-]{22,256}$/
 const PEM = /-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----/g
+const MARK = /-----[A-Z ]+-----/g
 
 /** Where things are; `Directory` of RFC 8555 section 7.1.1. */
 export interface DirectoryDocument {
@@ -128,7 +130,7 @@ export function parseChain(body: unknown): readonly Buffer[] {
 
 function toDer(block: string): Buffer {
   try {
-    return new X509Certificate(block).raw
+    return readCertificate(Buffer.from(block.replaceAll(MARK, ''), 'base64')).certificate.raw
   } catch (cause) {
     throw CaProblem.nonsense('The chain has what is not a certificate', { cause })
   }

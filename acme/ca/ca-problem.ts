@@ -1,16 +1,15 @@
 /** What goes wrong with a certificate authority, with its own words kept (RFC 8555 section 6.7). */
 
+import { DAY_MS } from '../../lib/durations.ts'
 import type { LandfallErrorOptions } from '../../lib/errors.ts'
+import { isObject } from '../../lib/json-object.ts'
+import { MAX_DETAIL_CHARACTERS } from '../details.ts'
 import { AcmeError, type AcmeErrorCode } from '../errors.ts'
 import type { Problem } from './ca.ts'
 
 const URN = 'urn:ietf:params:acme:error:'
-const MAX_DETAIL = 500
 const MAX_TYPE = 100
 const MAX_SUBPROBLEMS = 20
-const SECOND_MS = 1_000
-export const MINUTE_MS = 60 * SECOND_MS
-export const DAY_MS = 24 * 60 * MINUTE_MS
 
 /** RFC 8555 section 6.7, draft-aaron-acme-profiles and RFC 9773 section 7.4; what is not here is `ca_refused`. */
 const CODES: Readonly<Record<string, AcmeErrorCode>> = {
@@ -50,9 +49,9 @@ export class CaProblem extends AcmeError {
     this.problem = problem
   }
 
-  /** Whether the same request may well succeed a moment later. */
+  /** Whether the same request may well succeed a moment later; who names a moment is not asked before it. */
   get isTransient(): boolean {
-    return this.code === 'ca_unreachable' || this.problem.status >= 500
+    return this.code !== 'ca_limited' && (this.code === 'ca_unreachable' || this.problem.status >= 500)
   }
 
   /** Whether the authority has not, or has not any more, what it was asked for. */
@@ -65,9 +64,9 @@ export class CaProblem extends AcmeError {
   }
 
   /** Terms that were not agreed to, or an account that the operator has to bind. */
-  static account(detail: string, options: CaProblemOptions = {}): CaProblem {
+  static account(detail: string): CaProblem {
     const problem = { type: 'userActionRequired', status: 0, detail, subproblems: [] }
-    return new CaProblem(problem, { ...options, code: 'ca_account' })
+    return new CaProblem(problem, { code: 'ca_account' })
   }
 
   /** No answer: nobody there (`unreachable`), not in time (`timeout`), or nobody waits for it any more (`aborted`). */
@@ -100,11 +99,11 @@ export function findProblem(body: unknown): Problem | undefined {
   return {
     type: toType(body.type),
     status: typeof body.status === 'number' && Number.isInteger(body.status) ? body.status : 0,
-    detail: toDetail(body.detail),
+    detail: toText(body.detail),
     subproblems: listed.filter(isObject).map((item) => ({
       type: toType(item.type),
-      detail: toDetail(item.detail),
-      ...(isObject(item.identifier) && { identifier: toDetail(item.identifier.value) }),
+      detail: toText(item.detail),
+      ...(isObject(item.identifier) && { identifier: toText(item.identifier.value) }),
     })),
   }
 }
@@ -112,12 +111,8 @@ export function findProblem(body: unknown): Problem | undefined {
 /** Seconds or an HTTP date (RFC 9110 section 10.2.3), from now, at most a day; undefined when it is neither. */
 export function parseRetryAfter(text: string | undefined, nowMs: number): number | undefined {
   if (text === undefined) return undefined
-  const ms = /^\d+$/.test(text) ? Number(text) * SECOND_MS : Date.parse(text) - nowMs
+  const ms = /^\d+$/.test(text) ? Number(text) * 1_000 : Date.parse(text) - nowMs
   return Number.isNaN(ms) ? undefined : Math.min(Math.max(ms, 0), DAY_MS)
-}
-
-export function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 /** The code of a problem, whoever told it: the answer to a request, a challenge or an order that ended. */
@@ -138,8 +133,10 @@ function toType(value: unknown): string {
   return typeof value === 'string' ? toPlain(value.replace(URN, '')).slice(0, MAX_TYPE) : ''
 }
 
-function toDetail(value: unknown): string {
-  return typeof value === 'string' ? toPlain(value.slice(0, 2 * MAX_DETAIL)).slice(0, MAX_DETAIL) : ''
+function toText(value: unknown): string {
+  return typeof value === 'string'
+    ? toPlain(value.slice(0, 2 * MAX_DETAIL_CHARACTERS)).slice(0, MAX_DETAIL_CHARACTERS)
+    : ''
 }
 
 /** In one line and without control characters or marks that turn text round: it is shown in terminals and pages. */

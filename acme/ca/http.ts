@@ -8,7 +8,7 @@ import type { Log } from '../../lib/log.ts'
 import { codeOf } from '../../lib/node-error.ts'
 import { VERSION } from '../../lib/version.ts'
 import { type CaAnswer, CaProblem, findProblem, parseRetryAfter, toProblem } from './ca-problem.ts'
-import { checkUrl } from './ca-url.ts'
+import { checkUrl, hostOf } from './ca-url.ts'
 
 /** The longest chain is some 20 KiB, a directory or an order of 100 names 40 KiB. */
 const MAX_ANSWER_BYTES = 256 * 1024
@@ -156,12 +156,14 @@ function fail(cause: unknown): never {
   if (code === 'ERR_CANCELED') throw toSilence(call, cause)
   const text = cause instanceof Error ? cause.message : String(cause)
   if (text.startsWith('maxContentLength')) throw CaProblem.nonsense('The answer is too long', { cause })
-  const { host } = new URL(call.line.directory)
-  throw CaProblem.silence('unreachable', `${host} cannot be reached: ${text.slice(0, 200)} (${code})`, cause)
+  const host = hostOf(call.line.directory)
+  // Node's own text has addresses of inner networks, and tenants are shown the detail.
+  const why = code ?? text.slice(0, 200)
+  throw CaProblem.silence('unreachable', `${host} cannot be reached: ${why}`, cause)
 }
 
 function toSilence({ line, signal }: Call, cause: unknown): CaProblem {
-  const { host } = new URL(line.directory)
+  const host = hostOf(line.directory)
   if (signal.aborted) return CaProblem.silence('aborted', `Nobody waits for ${host} any more`, cause)
   return CaProblem.silence('timeout', `${host} did not answer in time`, cause)
 }

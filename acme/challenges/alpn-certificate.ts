@@ -8,6 +8,7 @@ import {
   randomBytes,
   sign,
 } from 'node:crypto'
+import { DAY_MS, HOUR_MS } from '../../lib/durations.ts'
 import { contextTag, TAGS, toBitString, toDer, toOid } from '../der.ts'
 
 export interface AlpnDemand {
@@ -30,8 +31,7 @@ const VERSION_3 = toDer(contextTag(0), toDer(TAGS.integer, Buffer.from([2])))
 /** Not the host name, which may be longer than the 64 characters that a common name may have. */
 const NAME = toDer(0x31, toDer(TAGS.sequence, COMMON_NAME, toDer(0x0c, Buffer.from('ACME challenge'))))
 const DNS_NAME = 0x82
-const HOUR_MS = 3_600_000
-const LIFE_MS = 7 * 24 * HOUR_MS
+const LIFE_MS = 7 * DAY_MS
 
 /** In the caller's turn, because a handshake waits for it: 0.2 ms, key included. */
 export function createAlpnCertificate({ name, keyAuthorization, nowMs }: AlpnDemand): AlpnCertificate {

@@ -1,4 +1,4 @@
-/** The answers to http-01 and tls-alpn-01 as an edge gives them: of pending challenges in the table alone. */
+/** The answers to http-01 and tls-alpn-01 as an edge gives them: of challenges in the table alone, which gives none that has run out. */
 
 import { createSecureContext, type SecureContext } from 'node:tls'
 import type { CertificateTable } from '../books.ts'
@@ -27,21 +27,15 @@ export class ChallengeAnswers {
   /** The key authorization, for the host name that it was made for. */
   findHttp(hostname: string, token: string): string | undefined {
     const row = this.#table.findAnswer(token)
-    return row !== undefined && row.name === hostname.toLowerCase() && this.#isPending(row)
-      ? row.value
-      : undefined
+    return row?.name === hostname.toLowerCase() ? row.value : undefined
   }
 
   /** For `acme-tls/1` alone. */
   findAlpn(hostname: string): SecureContext | undefined {
     const row = this.#table.findAlpn(hostname)
-    if (row === undefined || !this.#isPending(row)) return undefined
+    if (row === undefined) return undefined
     const made = this.#made.get(row.id)
     return made?.value === row.value ? made.context : this.#make(row)
-  }
-
-  #isPending({ expiresAt }: ChallengeRow): boolean {
-    return this.#now() < Date.parse(expiresAt)
   }
 
   #make({ id, name, value }: ChallengeRow): SecureContext {

@@ -22,7 +22,7 @@ export async function checkAddresses(
   lookup: Lookup,
   settings: AddressSettings,
 ): Promise<AddressFindings> {
-  const ours = await findOurs(lookup, settings)
+  const { ours, isPart } = await findOurs(lookup, settings)
   const found = await lookup.addresses(name)
   if (ours.length === 0) {
     const detail = `${name}: whether it leads here is not known, since no address of ${settings.domain} is found`
@@ -39,22 +39,31 @@ export async function checkAddresses(
       step: { step: 'dns', state: 'wrong', detail: `${shown} has no address`, next },
     }
   }
-  return judge(found.values, { shown, ours, next })
+  return judge(found.values, { shown, ours, isPart, next })
 }
 
-interface Judged {
-  readonly shown: string
+interface Ours {
   readonly ours: readonly string[]
+  /** There may be more of them. */
+  readonly isPart: boolean
+}
+
+interface Judged extends Ours {
+  readonly shown: string
   readonly next: string
 }
 
-function judge(found: readonly string[], { shown, ours, next }: Judged): AddressFindings {
+function judge(found: readonly string[], { shown, ours, isPart, next }: Judged): AddressFindings {
   const list = new BlockList()
   for (const address of ours) list.addAddress(address, familyOf(address))
   const foreign = found.filter((address) => !list.check(address, familyOf(address)))
   const at = `${shown} is at ${found.slice(0, 8).join(', ')}`
   if (foreign.length === 0) return { leadsHere: true, step: { step: 'dns', state: 'right', detail: at } }
   const which = foreign.slice(0, 8).join(', ')
+  if (isPart) {
+    const unknown = `${at}; whether ${which} ${foreign.length > 1 ? 'are' : 'is'} ours is not known: a look-up of our addresses failed`
+    return { leadsHere: false, step: { step: 'dns', state: 'unknown', detail: unknown, next: 'Try again.' } }
+  }
   const detail = `${at}; ${which} ${foreign.length > 1 ? 'are' : 'is'} not ours, which are ${ours.slice(0, 8).join(', ')}`
   const drop = foreign.length < found.length ? `Remove the records with ${which}. Or: ` : ''
   return { leadsHere: false, step: { step: 'dns', state: 'wrong', detail, next: `${drop}${next}` } }
@@ -70,10 +79,10 @@ function failure(
   return { leadsHere: false, step: { ...step, state: 'wrong', next } }
 }
 
-async function findOurs(lookup: Lookup, settings: AddressSettings): Promise<readonly string[]> {
-  if (settings.addresses.length > 0) return settings.addresses
+async function findOurs(lookup: Lookup, settings: AddressSettings): Promise<Ours> {
+  if (settings.addresses.length > 0) return { ours: settings.addresses, isPart: false }
   const found = await lookup.addresses(settings.domain)
-  return hasFailed(found) ? [] : found.values
+  return hasFailed(found) ? { ours: [], isPart: true } : { ours: found.values, isPart: found.isPart === true }
 }
 
 function toAliasText(alias: Found<string>): string {

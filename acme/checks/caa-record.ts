@@ -40,7 +40,7 @@ export function selectProperties(records: readonly CaaRecord[], isWildcard: bool
 }
 
 /** The types by which one property lets this account of this CA prove the name; empty: it allows somebody else. */
-export function findAllowedTypes({ value }: CaaRecord, asker: CaaAsker): readonly ChallengeType[] {
+export function toAllowedTypes({ value }: CaaRecord, asker: CaaAsker): readonly ChallengeType[] {
   const parsed = parseValue(value)
   if (parsed === undefined || !asker.identities.includes(parsed.domain)) return []
   const { accounts, methods } = parsed

@@ -5,10 +5,10 @@ import type { ChallengeType } from '../rows.ts'
 import {
   type CaaAsker,
   type CaaRecord,
-  findAllowedTypes,
   isUnknownCritical,
   parseCaa,
   selectProperties,
+  toAllowedTypes,
 } from './caa-record.ts'
 import type { CheckStep } from './checks.ts'
 import { type Failed, hasFailed, type Lookup } from './lookup.ts'
@@ -68,19 +68,21 @@ function judge(properties: readonly CaaRecord[], { name, at, asker }: Case): Caa
     const detail = `${name}: CAA at ${at} has ${shown}; the CA does not say which name it goes by`
     return { types: asker.types, step: { step: 'caa', state: 'unknown', detail } }
   }
-  const allowed = properties.flatMap((property) => findAllowedTypes(property, asker))
+  const allowed = properties.flatMap((property) => toAllowedTypes(property, asker))
   const types = asker.types.filter((type) => allowed.includes(type))
   if (types.length === asker.types.length) return allow(types, `${name}: CAA at ${at} allows ${identity}`)
   if (types.length > 0)
     return allow(types, `${name}: CAA at ${at} allows ${identity} by ${types.join(', ')} only`)
   const tag = name.startsWith('*.') ? 'issuewild' : 'issue'
-  const next = `Add the record: ${at}. CAA 0 ${tag} "${identity}" (RFC 8659).`
-  return refuse(`${name}: CAA at ${at} has ${shown}, which does not allow ${toAskerText(asker)}`, next)
+  const next = `Add the record: ${at}. CAA 0 ${tag} "${identity}" (RFC 8659).${toAccountText(properties, asker)}`
+  const who = `${asker.identities.join(' or ')} by ${asker.types.join(', ')}`
+  return refuse(`${name}: CAA at ${at} has ${shown}, which does not allow ${who}`, next)
 }
 
-function toAskerText({ identities, accountUrl, types }: CaaAsker): string {
-  const account = accountUrl === undefined ? '' : ` with the account ${accountUrl}`
-  return `${identities.join(' or ')}${account} by ${types.join(', ')}`
+/** For who names accounts; visitors, who may be shown the detail alone, are not told of ours. */
+function toAccountText(properties: readonly CaaRecord[], { accountUrl }: CaaAsker): string {
+  const isNamed = properties.some(({ value }) => /;\s*accounturi\s*=/i.test(value))
+  return isNamed && accountUrl !== undefined ? ` The account is ${accountUrl} (RFC 8657).` : ''
 }
 
 /** RFC 8659 section 7 and the CA/Browser Forum's rules: what cannot be asked is not allowed. */

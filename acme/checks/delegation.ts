@@ -10,7 +10,7 @@ const MAX_ALIASES = 8
 
 export interface DelegationSettings {
   /** Whether a name is in a zone that takes our updates. */
-  readonly isUpdated: (name: string) => boolean
+  readonly isByUpdate: (name: string) => boolean
   /** The zone that edges answer; absent when they answer none. */
   readonly responderZone: string | undefined
 }
@@ -24,10 +24,10 @@ export interface DelegationFindings {
 export async function checkDelegation(
   name: string,
   lookup: Lookup,
-  { isUpdated, responderZone }: DelegationSettings,
+  { isByUpdate, responderZone }: DelegationSettings,
 ): Promise<DelegationFindings> {
   const from = toChallengeName(name)
-  if (isUpdated(from)) return right(`${from} is written by updates of its zone`)
+  if (isByUpdate(from)) return right(`${from} is written by updates of its zone`)
   if (responderZone === undefined) {
     const next = 'The operator of the platform sets LANDFALL_DNS_LISTEN or LANDFALL_DNS_UPDATE_SERVER.'
     return wrong(`${name} cannot be proven by dns-01 here`, next)

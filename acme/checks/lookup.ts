@@ -15,7 +15,13 @@ export interface CheckResolver {
 }
 
 /** `values` is empty when there are none. */
-export type Found<Value> = { readonly values: readonly Value[] } | Failed
+export type Found<Value> = Values<Value> | Failed
+
+interface Values<Value> {
+  readonly values: readonly Value[]
+  /** There may be more: a part of the look-up failed. */
+  readonly isPart?: true
+}
 
 export interface Failed {
   /** As `SERVFAIL`, or "no answer within 5000 ms". */
@@ -70,11 +76,6 @@ export function hasFailed<Value>(found: Found<Value>): found is Failed {
   return 'why' in found
 }
 
-/** What strangers wrote into DNS, made fit to be shown. */
-export function toShown(text: string): string {
-  return text.replace(/[^\x20-\x7e]/g, '?').slice(0, 500)
-}
-
 function toFound(error: unknown): Found<never> {
   const code = codeOf(error)
   if (ABSENT.includes(code)) return { values: [] }
@@ -85,7 +86,9 @@ function toFound(error: unknown): Found<never> {
 /** A CA may use either kind, so a failure beside addresses does not hide them. */
 function join(both: readonly Found<string>[]): Found<string> {
   const values = both.flatMap((found) => (hasFailed(found) ? [] : found.values))
-  return values.length > 0 ? { values } : (both.find(hasFailed) ?? { values })
+  const failed = both.find(hasFailed)
+  if (failed === undefined) return { values }
+  return values.length > 0 ? { values, isPart: true } : failed
 }
 
 function memoize<Value>(ask: (name: string) => Promise<Value>): (name: string) => Promise<Value> {

@@ -1,6 +1,8 @@
 /** Puts the checks together: which of the demanded challenge types can prove every name as DNS is now, and why not. */
 
 import { isIP } from 'node:net'
+import { CHALLENGES, isByDelegation } from '../challenges/challenge-types.ts'
+import { toDetail } from '../details.ts'
 import type { DnsUpdater } from '../dns/updater.ts'
 import { AcmeError } from '../errors.ts'
 import type { ChallengeType } from '../rows.ts'
@@ -8,7 +10,7 @@ import { type AddressSettings, checkAddresses } from './addresses.ts'
 import { checkCaa } from './caa.ts'
 import type { CheckDemand, CheckOutcome, CheckStep, Checks } from './checks.ts'
 import { checkDelegation } from './delegation.ts'
-import { type CheckResolver, createLookup, type Lookup, toShown } from './lookup.ts'
+import { type CheckResolver, createLookup, type Lookup } from './lookup.ts'
 
 export interface ChecksDeps {
   readonly resolver: CheckResolver
@@ -56,18 +58,20 @@ export function createChecks(deps: ChecksDeps, settings: ChecksSettings): Checks
 async function checkName(name: string, { lookup, deps, settings, demand }: Work): Promise<NameFindings> {
   const { types, caaIdentities, accountUrl } = demand
   const identities = caaIdentities.map((identity) => identity.toLowerCase())
-  const isUpdated = (at: string) => deps.updater?.covers(at) ?? false
+  const isByUpdate = (at: string) => deps.updater?.covers(at) ?? false
   const [addresses, delegation, caa] = await Promise.all([
     name.startsWith('*.') ? undefined : checkAddresses(name, lookup, settings),
-    types.includes('dns-01')
-      ? checkDelegation(name, lookup, { isUpdated, responderZone: settings.responderZone })
+    types.some(isByDelegation)
+      ? checkDelegation(name, lookup, { isByUpdate, responderZone: settings.responderZone })
       : undefined,
     checkCaa(name, lookup, { identities, accountUrl, types }),
   ])
-  const isProvable = (type: ChallengeType) =>
-    (type === 'dns-01' ? delegation?.isDelegated : addresses?.leadsHere) ?? false
+  const isRight = {
+    address: addresses?.leadsHere ?? false,
+    delegation: delegation?.isDelegated ?? false,
+  }
   const allowed = caa.types.length > 0 ? caa.types : types
-  const ways = types.filter((type) => isProvable(type) && allowed.includes(type))
+  const ways = types.filter((type) => isRight[CHALLENGES[type].provesBy] && allowed.includes(type))
   // Who can be proven in another way need not delegate anything; where CAA allows none, no delegation helps.
   const isTold = delegation?.isDelegated || ways.length === 0
   return {
@@ -89,5 +93,9 @@ function toOutcome(found: readonly NameFindings[], { types }: CheckDemand): Chec
 }
 
 function toSafe({ detail, next, ...step }: CheckStep): CheckStep {
-  return { ...step, detail: toShown(detail), ...(next !== undefined && { next: toShown(next) }) }
+  return {
+    ...step,
+    detail: toDetail(detail),
+    ...(next !== undefined && { next: toDetail(next) }),
+  }
 }

@@ -1,13 +1,14 @@
 /** The steps of a check that ask somebody: DNS, the certificate authorities, and the store for what budgets have left. */
 
+import { toMoment } from '../../lib/moment.ts'
 import type { BudgetState } from '../books.ts'
 import type { Ca, CaFacts } from '../ca/ca.ts'
 import { hostOf } from '../ca/ca-url.ts'
 import type { CheckStep } from '../checks/checks.ts'
-import { toFailureBudgets, toOrderBudgets } from '../orders/order-budgets.ts'
+import { toDetail } from '../details.ts'
+import { toFailureBudgets, toNewcomerBudget, toOrderBudgets } from '../orders/order-budgets.ts'
 import type { Target } from './desk-names.ts'
 import type { DeskDeps, DeskSettings } from './desk-settings.ts'
-import { cut } from './known-steps.ts'
 
 /** An authority that is slow must not take the time that DNS needs. */
 const CA_MS = 5_000
@@ -70,7 +71,7 @@ function caSteps(answers: readonly CaAnswer[]): readonly CheckStep[] {
       step: 'ca',
       // Another one takes over.
       state: isAnyGood ? 'unknown' : 'wrong',
-      detail: cut(`${host} does not answer: ${why}`),
+      detail: toDetail(`${host} does not answer: ${why}`),
       next: 'Nothing; it is tried again. If it stays, the operator checks LANDFALL_ACME_CAS and the network.',
     }
   })
@@ -96,11 +97,16 @@ async function dnsSteps({ checks, books }: AskedDeps, { target, signal, facts }:
 }
 
 /** Of the first CA: it is the one that is asked. */
-async function budgetSteps({ books, cas: [ca] }: AskedDeps, settings: AskedSettings, { names }: Target) {
+async function budgetSteps(
+  { books, cas: [ca] }: AskedDeps,
+  settings: AskedSettings,
+  { names, kind }: Target,
+) {
   if (ca === undefined) return []
   const { limits, now = Date.now } = settings
   const budgets = [
     ...toOrderBudgets(names, ca.directory, limits),
+    ...(kind === 'custom' ? [toNewcomerBudget(ca.directory, limits)] : []),
     ...toFailureBudgets(names, ca.directory, limits),
   ]
   return [toBudgetStep(await books.budgets.read(budgets), now())]
@@ -110,7 +116,7 @@ function toBudgetStep(states: readonly BudgetState[], nowMs: number): CheckStep 
   const detail = states.map(({ budget, left }) => `${budget.limit} ${left} of ${budget.capacity}`).join(', ')
   const empty = states.filter(({ left }) => left < 1)
   if (empty.length === 0) return { step: 'budget', state: 'right', detail: `Left: ${detail}.` }
-  const next = new Date(Math.max(nowMs, ...empty.map(({ nextAtMs }) => nextAtMs))).toISOString()
+  const next = toMoment(Math.max(nowMs, ...empty.map(({ nextAtMs }) => nextAtMs)))
   return {
     step: 'budget',
     state: 'waiting',

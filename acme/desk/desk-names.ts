@@ -1,5 +1,6 @@
 /** Which certificate a host name needs. */
 
+import { WILDCARD_TYPES } from '../challenges/challenge-types.ts'
 import { isSingleLabel, isWithin, matches, toPlatformNames } from '../hostnames.ts'
 import type { ChallengeType } from '../rows.ts'
 
@@ -26,7 +27,7 @@ interface Places {
 export function toTarget(hostname: string, { domain, challengeTypes }: Places): Target {
   const names = toPlatformNames(domain)
   if (names.some((pattern) => matches(pattern, hostname)))
-    return { name: domain, names, types: ['dns-01'], kind: isSingleLabel(domain) ? 'local' : 'platform' }
+    return { name: domain, names, types: WILDCARD_TYPES, kind: isSingleLabel(domain) ? 'local' : 'platform' }
   const own = { name: hostname, names: [hostname], types: challengeTypes }
   if (!isWithin(hostname, domain)) return { ...own, kind: 'custom' }
   return { ...own, kind: isSingleLabel(domain) ? 'local' : 'deep' }

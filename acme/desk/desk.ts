@@ -1,15 +1,17 @@
 /** Certificates as whoever owns a name deals with them: what there is, what is wrong, uploads, and renewal at once. */
 
+import { toMoment } from '../../lib/moment.ts'
 import type { CheckStep } from '../checks/checks.ts'
+import { toDetail } from '../details.ts'
 import { AcmeError } from '../errors.ts'
 import { readUpload, type Upload } from '../imports/upload.ts'
 import type { CertificateRow, KeyType, OrderRow } from '../rows.ts'
 import { KEY_TYPES, toRecordKey } from '../rows.ts'
 import { askSteps } from './asked-steps.ts'
 import { findObstacle, type Target, toTarget, toUploadTarget } from './desk-names.ts'
-import type { CertificateCheck, ChangeNote, DeskDeps, DeskSettings } from './desk-settings.ts'
-import { type Found, toFound, toView } from './desk-views.ts'
-import { certificateSteps, cut, orderSteps, routeStep, UNMANAGED } from './known-steps.ts'
+import type { ChangeNote, DeskDeps, DeskSettings, WriteRight } from './desk-settings.ts'
+import { type CertificateCheck, type ShownCertificate, toShownCertificate, toView } from './desk-views.ts'
+import { certificateSteps, orderSteps, routeStep, UNMANAGED } from './known-steps.ts'
 
 const CHECK_MS = 15_000
 /** More than an order has states. */
@@ -28,7 +30,7 @@ export class Desk {
   /** What is known without asking anybody. @throws AcmeError `certificate_unknown` */
   async view(hostname: string): Promise<CertificateCheck> {
     const target = toTarget(hostname, this.#settings)
-    const found = this.#deps.table.find(hostname).map(toFound)
+    const found = this.#find(hostname)
     const isKnown = found.length > 0 || this.#ordersOf(target).length > 0 || this.#deps.isServed(hostname)
     if (!isKnown && target.kind === 'custom') throw unknown(hostname)
     return this.#tell(hostname, found)
@@ -36,10 +38,11 @@ export class Desk {
 
   /** Asks DNS and the authorities as well; of any name, also one that is unknown here. */
   async check(hostname: string, signal: AbortSignal): Promise<CertificateCheck> {
-    const found = this.#deps.table.find(hostname).map(toFound)
-    const { isManaged, checkMs = CHECK_MS } = this.#settings
+    const found = this.#find(hostname)
+    const { checkMs = CHECK_MS } = this.#settings
     const target = toTarget(hostname, this.#settings)
-    if (!isManaged || findObstacle(hostname, target.kind) !== undefined) return this.#tell(hostname, found)
+    const isOrdered = this.#isManaged && findObstacle(hostname, target.kind) === undefined
+    if (!isOrdered) return this.#tell(hostname, found)
     const limit = AbortSignal.timeout(checkMs)
     const isUploaded = found.some(({ row }) => row.source === 'upload')
     const asked = askSteps(this.#deps, this.#settings, {
@@ -53,8 +56,11 @@ export class Desk {
     return this.#tell(hostname, found, await asked)
   }
 
-  /** Replaces what there was of the same kind of key, and takes away what had been ordered. @throws AcmeError `certificate_invalid` */
-  async upload(hostname: string, upload: Upload, note: ChangeNote): Promise<CertificateCheck> {
+  /**
+   * Replaces what there was of the same kind of key, and takes away what had been ordered. Rejects when the right's basis
+   * has changed meanwhile. @throws AcmeError `certificate_invalid`
+   */
+  async upload(hostname: string, upload: Upload, { note, basis }: WriteRight): Promise<CertificateCheck> {
     const { name, names } = toUploadTarget(hostname, this.#settings)
     const read = await readUpload(upload, { now: () => this.#now(), hostnames: names })
     const key = keyOf({ name, keyType: read.keyType })
@@ -64,17 +70,14 @@ export class Desk {
       sealedKey: this.#deps.sealer.seal(read.keyDer, key),
       notBefore: read.notBefore.toISOString(),
       notAfter: read.notAfter.toISOString(),
-      createdAt: new Date(this.#now()).toISOString(),
+      createdAt: toMoment(this.#now()),
     }
     const before = await this.#deps.books.certificates.find(name, read.keyType)
     await note({ key, ...(before && { before: toAudited(before.row) }), after: toAudited(row) })
-    await this.#deps.books.certificates.put(row, undefined)
+    await this.#deps.books.certificates.put(row, undefined, basis)
     const others = KEY_TYPES.filter((keyType) => keyType !== read.keyType)
     for (const keyType of others) await this.#removeOrdered(name, keyType, note)
-    const left = this.#deps.table
-      .find(hostname)
-      .map(toFound)
-      .filter((one) => isLeftBeside(one, row))
+    const left = this.#find(hostname).filter((one) => isLeftBeside(one, row))
     // The table has not heard of it yet.
     return this.#tell(hostname, [{ row }, ...left])
   }
@@ -94,19 +97,19 @@ export class Desk {
 
   /** @throws AcmeError `certificate_unmanaged`, `certificate_unknown` */
   async renew(hostname: string, note: ChangeNote): Promise<CertificateCheck> {
-    const { isManaged, keyTypes } = this.#settings
-    if (!isManaged) throw new AcmeError('certificate_unmanaged')
+    const { orders } = this.#deps
+    if (orders === undefined) throw new AcmeError('certificate_unmanaged')
     const { name, names, kind } = toTarget(hostname, this.#settings)
     const obstacle = findObstacle(hostname, kind)
     if (obstacle !== undefined) throw new AcmeError('certificate_unmanaged', { detail: obstacle })
     if (kind === 'custom' && !this.#deps.isServed(hostname)) throw unknown(hostname)
     await this.#checkNotUploaded(name)
-    for (const keyType of keyTypes) {
+    for (const keyType of this.#settings.keyTypes) {
       await note({
         key: toRecordKey('order', { name, keyType }),
         after: { name, names, keyType, cause: 'operator' },
       })
-      await this.#deps.orders.want({ name, names, keyType, cause: 'operator' })
+      await orders.want({ name, names, keyType, cause: 'operator' })
     }
     return this.view(hostname)
   }
@@ -139,8 +142,12 @@ export class Desk {
     }
   }
 
-  #tell(hostname: string, found: readonly Found[], asked?: readonly CheckStep[]): CertificateCheck {
-    const { isManaged } = this.#settings
+  #tell(
+    hostname: string,
+    found: readonly ShownCertificate[],
+    asked?: readonly CheckStep[],
+  ): CertificateCheck {
+    const isManaged = this.#isManaged
     const target = toTarget(hostname, this.#settings)
     const obstacle = findObstacle(hostname, target.kind)
     const isUploaded = found.some(({ row }) => row.source === 'upload')
@@ -161,6 +168,15 @@ export class Desk {
       ...(failed?.lastError && { lastError: toError(failed.lastError) }),
       ...(failed?.nextTryAt !== undefined && { nextTryAt: failed.nextTryAt }),
     }
+  }
+
+  /** Whether there is a CA to ask. */
+  get #isManaged(): boolean {
+    return this.#deps.orders !== undefined
+  }
+
+  #find(hostname: string): readonly ShownCertificate[] {
+    return this.#deps.table.find(hostname).map((known) => toShownCertificate(known, this.#deps.sealer))
   }
 
   #ordersOf({ name }: Target): readonly OrderRow[] {
@@ -184,16 +200,17 @@ export function createDesk(deps: DeskDeps, settings: DeskSettings): Desk {
 }
 
 function stateOf(
-  found: readonly Found[],
+  found: readonly ShownCertificate[],
   orders: readonly OrderRow[],
   nowMs: number,
 ): CertificateCheck['state'] {
-  if (found.some(({ row }) => Date.parse(row.notAfter) > nowMs)) return 'served'
+  if (found.some(({ row, isLocked }) => isLocked !== true && Date.parse(row.notAfter) > nowMs))
+    return 'served'
   if (orders.some(({ state }) => state !== 'failed')) return 'pending'
   return orders.length > 0 ? 'waiting' : 'none'
 }
 
-function isLeftBeside({ row }: Found, { name, keyType }: CertificateRow): boolean {
+function isLeftBeside({ row }: ShownCertificate, { name, keyType }: CertificateRow): boolean {
   return row.name === name && row.keyType !== keyType && row.source === 'upload'
 }
 
@@ -207,7 +224,7 @@ function toAudited(row: CertificateRow): object {
 }
 
 function toError({ code, detail, at }: NonNullable<OrderRow['lastError']>) {
-  return { code, detail: cut(detail), at }
+  return { code, detail: toDetail(detail), at }
 }
 
 function unknown(hostname: string): AcmeError {

@@ -1,18 +1,20 @@
 /** The steps of a check that are read from memory: route, orders, certificates. */
 
+import { DAY_MS, HOUR_MS } from '../../lib/durations.ts'
 import { toMoment } from '../../lib/moment.ts'
-import { toShown } from '../../lib/shown-text.ts'
 import { hostOf } from '../ca/ca-url.ts'
 import type { CheckStep } from '../checks/checks.ts'
+import { MAX_DETAIL_CHARACTERS, toDetail } from '../details.ts'
 import { FAULTS } from '../errors.ts'
 import type { OrderRow } from '../rows.ts'
 import { isCurrent, SKEW_MS } from '../validity.ts'
 import { findObstacle, type Target } from './desk-names.ts'
-import { type Found, toView } from './desk-views.ts'
+import { type ShownCertificate, toView } from './desk-views.ts'
 
-const MAX_DETAIL_CHARACTERS = 500
 /** An uploaded certificate that ends so soon is pointed at: nobody renews it here. */
-const SOON_MS = 14 * 86_400_000
+const SOON_MS = 14 * DAY_MS
+/** A renewal takes a minute; one that is that late is stuck. */
+const USUAL_RENEWAL_MS = HOUR_MS
 
 export function routeStep(hostname: string, { kind }: Target, isServed: boolean): CheckStep {
   if (isServed) return { step: 'route', state: 'right', detail: `Requests for ${hostname} are served here.` }
@@ -47,7 +49,7 @@ function failedStep({ keyType, failures, lastError, nextTryAt }: OrderRow): Chec
   return {
     step: 'order',
     state: 'wrong',
-    detail: cut(said, MAX_DETAIL_CHARACTERS - again.length) + again,
+    detail: toDetail(said, MAX_DETAIL_CHARACTERS - again.length) + again,
     ...(isCode(code) && { next: FAULTS[code].next }),
   }
 }
@@ -62,20 +64,20 @@ function openStep({ keyType, state, ca, createdAt }: OrderRow): CheckStep {
   }
 }
 
-export interface Shown {
+export interface Known {
   readonly target: Target
-  readonly found: readonly Found[]
+  readonly found: readonly ShownCertificate[]
   readonly orders: readonly OrderRow[]
   readonly isManaged: boolean
   readonly nowMs: number
 }
 
-export function certificateSteps(shown: Shown): readonly CheckStep[] {
-  const { found, nowMs } = shown
-  return found.length === 0 ? [lackStep(shown)] : found.map((one) => foundStep(one, nowMs))
+export function certificateSteps(known: Known): readonly CheckStep[] {
+  const { found, nowMs } = known
+  return found.length === 0 ? [lackStep(known)] : found.map((one) => foundStep(one, nowMs))
 }
 
-function lackStep({ target, orders, isManaged }: Shown): CheckStep {
+function lackStep({ target, orders, isManaged }: Known): CheckStep {
   const { name, kind } = target
   const step = 'certificate'
   if (isManaged && kind === 'deep')
@@ -103,47 +105,64 @@ function lackStep({ target, orders, isManaged }: Shown): CheckStep {
   }
 }
 
-function foundStep({ row, renewal }: Found, nowMs: number): CheckStep {
+function foundStep({ row, renewal, isLocked = false }: ShownCertificate, nowMs: number): CheckStep {
   const { keyType, notBefore, notAfter, source, issuer } = { ...row, ...toView({ row }) }
   const isEnded = Date.parse(notAfter) <= nowMs
   const isEarly = Date.parse(notBefore) > nowMs + SKEW_MS
   const life = isEarly ? `begins only at ${notBefore}` : `${isEnded ? 'ended' : 'ends'} at ${notAfter}`
   const said = `${keyType} from ${issuer}, ${source === 'upload' ? 'uploaded' : 'ordered'}, ${life}`
+  if (isLocked) return lockedStep(row, said)
   if (source === 'upload') return uploadedStep(row, said, nowMs)
+  const isLate = renewal !== undefined && renewal.renewAtMs < nowMs - USUAL_RENEWAL_MS
   return {
     step: 'certificate',
-    state: isEnded || isEarly ? 'wrong' : 'right',
-    detail: cut(`${said}${renewalOf(renewal)}.`, MAX_DETAIL_CHARACTERS),
+    state: isEnded || isEarly ? 'wrong' : isLate ? 'waiting' : 'right',
+    detail: toDetail(`${said}${renewalOf(renewal, isLate)}.`),
+    ...(isLate && {
+      next: `See the order; "landfall domain certificate renew ${row.name}" asks for one at once.`,
+    }),
+  }
+}
+
+function lockedStep({ name, source }: ShownCertificate['row'], said: string): CheckStep {
+  const renew =
+    source === 'upload' ? 'Upload it once more' : `Run "landfall domain certificate renew ${name}"`
+  return {
+    step: 'certificate',
+    state: 'wrong',
+    detail: toDetail(`${said}; its key cannot be opened with the secret keys of this edge.`),
+    next: `${renew}, or have the operator put the secret key that it was sealed with into LANDFALL_SECRET_KEY_FILE again.`,
   }
 }
 
 /** RFC 9773: the window is the CA's word, the moment is drawn from it. */
-function renewalOf(renewal: Found['renewal']): string {
+function renewalOf(renewal: ShownCertificate['renewal'], isLate: boolean): string {
   if (renewal === undefined) return ''
   const { renewAtMs, windowStartMs, windowEndMs, reason } = renewal
   const hasWindow = windowStartMs !== undefined && windowEndMs !== undefined
   const window = hasWindow
     ? ` (the CA wants it from ${toMoment(windowStartMs)} to ${toMoment(windowEndMs)})`
     : ''
-  return `, renewed at ${toMoment(renewAtMs)}${window}${reason === undefined ? '' : `, because: ${reason}`}`
+  const when = `${isLate ? 'was to be renewed' : 'renewed'} at ${toMoment(renewAtMs)}`
+  return `, ${when}${window}${reason === undefined ? '' : `, because: ${reason}`}`
 }
 
-function uploadedStep({ name, notBefore, notAfter }: Found['row'], said: string, nowMs: number): CheckStep {
+function uploadedStep(
+  { name, notBefore, notAfter }: ShownCertificate['row'],
+  said: string,
+  nowMs: number,
+): CheckStep {
   const notAfterMs = Date.parse(notAfter)
   const leftMs = notAfterMs - nowMs
   const isGood = isCurrent({ notBeforeMs: Date.parse(notBefore), notAfterMs }, nowMs)
   return {
     step: 'certificate',
     state: isGood ? (leftMs < SOON_MS ? 'waiting' : 'right') : 'wrong',
-    detail: cut(`${said}; nobody renews it here.`, MAX_DETAIL_CHARACTERS),
+    detail: toDetail(`${said}; nobody renews it here.`),
     ...(leftMs < SOON_MS && {
       next: `Upload the next one: "landfall domain certificate upload ${name}". Or remove it, and one is ordered.`,
     }),
   }
-}
-
-export function cut(text: string, maxCharacters = MAX_DETAIL_CHARACTERS): string {
-  return toShown(text, maxCharacters)
 }
 
 function isCode(code: string): code is keyof typeof FAULTS {

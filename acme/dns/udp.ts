@@ -5,16 +5,16 @@ import { once } from 'node:events'
 import { isIPv6 } from 'node:net'
 import type { Endpoint } from '../../lib/address-text.ts'
 import type { Log } from '../../lib/log.ts'
-import type { AnswerRate } from './answer-rate.ts'
+import type { AnswerRate, Verdict } from './answer-rate.ts'
 import { type Answerer, MAX_QUERY_BYTES } from './answerer.ts'
 
-/** Since the start. */
+/** Since the start; each query is counted once. */
 export interface DnsCounts {
   answered: number
   answeredOverTcp: number
   /** Above the rate, and told to come over TCP. */
   truncated: number
-  /** Above the rate, no query, or too long. */
+  /** Above the rate, no query, or too long; over TCP the connection that it came on. */
   dropped: number
 }
 
@@ -53,12 +53,14 @@ interface Datagram {
 }
 
 function answer(deps: UdpDeps, { socket, query, source }: Datagram): void {
-  const { counts, log } = deps
-  const bytes = query.length > MAX_QUERY_BYTES ? undefined : findAnswer(deps, query, source.address)
+  const { counts, log, rate } = deps
+  const verdict = query.length > MAX_QUERY_BYTES ? 'drop' : rate.judge(source.address)
+  const bytes = verdict === 'drop' ? undefined : findAnswer(deps.answerer, query, verdict)
   if (bytes === undefined) {
     counts.dropped += 1
     return
   }
+  counts[verdict === 'truncate' ? 'truncated' : 'answered'] += 1
   try {
     // Without a callback a failed send would be an `error` event for each stranger that is gone.
     socket.send(bytes, source.port, source.address, () => {})
@@ -68,13 +70,10 @@ function answer(deps: UdpDeps, { socket, query, source }: Datagram): void {
   }
 }
 
-function findAnswer({ answerer, rate, counts }: UdpDeps, query: Buffer, address: string): Buffer | undefined {
-  const verdict = rate.judge(address)
-  if (verdict === 'drop') return undefined
-  if (verdict === 'truncate') {
-    counts.truncated += 1
-    return answerer.truncate(query)
-  }
-  counts.answered += 1
-  return answerer.answer(query, 'udp')
+function findAnswer(
+  answerer: Answerer,
+  query: Buffer,
+  verdict: Exclude<Verdict, 'drop'>,
+): Buffer | undefined {
+  return verdict === 'truncate' ? answerer.truncate(query) : answerer.answer(query, 'udp')
 }

@@ -66,8 +66,8 @@ export function createDnsUpdater({ resolver }: DnsUpdaterDeps, settings: DnsUpda
       update({ name, value, class: CLASSES.NONE, ttl: 0 }, { ...settings, timeoutMs, signal }),
     isVisible: async (name, value, signal) => {
       const first = await ask(server, name, signal)
-      if (first === undefined) throw refusal(`the server ${server.host} does not answer for ${name}`)
-      if (!first.includes(value)) return false
+      // An answer may be lost; whoever waits for the value asks again.
+      if (first?.includes(value) !== true) return false
       const others = await findZoneServers({ resolver, zone, port: nameserverPort }, { timeoutMs, signal })
       const found = await Promise.all(others.map((other) => ask(other, name, signal)))
       return found.every((values) => values === undefined || values.includes(value))
@@ -81,17 +81,17 @@ interface UpdateSettings extends DnsUpdaterSettings {
 }
 
 async function update(change: Change, settings: UpdateSettings): Promise<void> {
-  const { key, zone, server, signal, now = Date.now } = settings
+  const { key, zone, signal, now = Date.now } = settings
   const { bytes, mac } = signMessage(toMessage(change, zone), key, { now: now() })
   const answer = await exchange(bytes, settings).catch((cause: unknown) => {
     signal.throwIfAborted()
     const why = codeOf(cause) ?? (cause instanceof Error ? cause.message : '')
-    throw refusal(`the server ${server.host} cannot be updated: ${why}`, cause)
+    throw refusal(`the DNS server cannot be updated: ${why}`, cause)
   })
   const fault = findTsigFault(answer, key, { requestMac: mac, now: now() })
   const rcode = parseMessage(answer, { entries: MAX_ENTRIES })?.rcode
   if (rcode !== RCODES.NOERROR || fault !== undefined) {
-    throw refusal(`the server ${server.host} answered ${toRcodeText(rcode)}${fault ? `; ${fault}` : ''}`)
+    throw refusal(`the DNS server answered ${toRcodeText(rcode)}${fault ? `; ${fault}` : ''}`)
   }
 }
 

@@ -6,7 +6,7 @@ export interface DnsUpdater {
   covers(name: string): boolean
   /** Adds one TXT value beside others. */
   add(name: string, value: string, signal: AbortSignal): Promise<void>
-  /** Whether every server of the zone that can be asked gives the value. */
+  /** Whether the server that is updated, and every other one of the zone that can be asked, gives the value. */
   isVisible(name: string, value: string, signal: AbortSignal): Promise<boolean>
   /** Takes this value alone away; none is no error. */
   remove(name: string, value: string, signal: AbortSignal): Promise<void>

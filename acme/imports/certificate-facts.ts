@@ -1,10 +1,8 @@
 /** What a certificate says of itself beyond what node:crypto tells: signature algorithm, DNS names, extensions. */
 
-import forge from 'node-forge'
 import { isHostnameText } from '../../lib/address-text.ts'
+import { contextTag, type DerElement, readDer, readOid, readSequence, readTagged, TAGS } from '../der.ts'
 import { toBareName } from '../hostnames.ts'
-
-const { asn1 } = forge
 
 export interface CertificateFacts {
   /** RFC 5280 section 4.1.1.2. */
@@ -13,12 +11,14 @@ export interface CertificateFacts {
   readonly dnsNames: readonly string[]
   /** By OID. */
   readonly extensions: ReadonlyMap<string, CertificateExtension>
+  /** Bits, the first one highest (RFC 5280 section 4.2.1.3); absent where the certificate limits nothing. */
+  readonly keyUsage?: Buffer
 }
 
 export interface CertificateExtension {
   readonly isCritical: boolean
-  /** DER in binary form, as node-forge has it. */
-  readonly value: string
+  /** DER. */
+  readonly value: Buffer
 }
 
 export const EXTENSIONS = {
@@ -38,53 +38,47 @@ export const EXTENSIONS = {
   precertificate: '1.3.6.1.4.1.11129.2.4.3',
 } as const
 
-/** Far more than any certificate needs; deeper ones are made to exhaust the stack. */
-const MAX_DEPTH = 32
-const DNS_NAME_TAG = 2
-const EXTENSIONS_TAG = 3
+const EXTENSIONS_TAG = contextTag(3)
+/** `[2]`, implicit, of a primitive. */
+const DNS_NAME_TAG = 0x82
 
-/** @throws Error when it is no certificate */
+/** @throws DerError when it is no certificate */
 export function readFacts(der: Buffer): CertificateFacts {
-  const [tbs, algorithm] = childrenOf(parseDer(der.toString('binary')))
-  const [oid] = childrenOf(algorithm)
-  const extensions = readExtensions(tbs)
+  const [signed, algorithm] = readSequence(readDer(der))
+  const [oid] = readSequence(algorithm)
+  const extensions = readExtensions(signed)
+  const keyUsage = extensions.get(EXTENSIONS.keyUsage)
   return {
-    signatureOid: asn1.derToOid(textOf(oid)),
-    dnsNames: readDnsNames(extensions.get(EXTENSIONS.subjectAltName)?.value),
+    signatureOid: readOid(oid),
+    dnsNames: readDnsNames(extensions.get(EXTENSIONS.subjectAltName)),
     extensions,
+    // The first byte counts unused bits.
+    ...(keyUsage && { keyUsage: readTagged(readDer(keyUsage.value), TAGS.bitString).value.subarray(1) }),
   }
 }
 
 /** Bit 0 is the first. Undefined where the certificate limits nothing. */
-export function hasKeyUsage({ extensions }: CertificateFacts, bit: number): boolean | undefined {
-  const value = extensions.get(EXTENSIONS.keyUsage)?.value
-  if (value === undefined) return undefined
-  // The first byte counts unused bits.
-  const bits = textOf(parseDer(value))
-  const byte = bits.charCodeAt(1 + (bit >> 3))
-  return (byte & (0x80 >> (bit & 7))) !== 0
+export function hasKeyUsage({ keyUsage }: CertificateFacts, bit: number): boolean | undefined {
+  return keyUsage && ((keyUsage[bit >> 3] ?? 0) & (0x80 >> (bit & 7))) !== 0
 }
 
-function readExtensions(tbs: forge.asn1.Asn1 | undefined): Map<string, CertificateExtension> {
-  const field = childrenOf(tbs).find(
-    ({ tagClass, type }) => tagClass === asn1.Class.CONTEXT_SPECIFIC && Number(type) === EXTENSIONS_TAG,
-  )
-  const [list] = field === undefined ? [] : childrenOf(field)
-  const rows = list === undefined ? [] : childrenOf(list)
+function readExtensions(signed: DerElement | undefined): Map<string, CertificateExtension> {
+  const field = readSequence(signed).find(({ tag }) => tag === EXTENSIONS_TAG)
+  const rows = field === undefined ? [] : readSequence(readDer(field.value))
   return new Map(
     rows.map((row) => {
-      const [oid, ...rest] = childrenOf(row)
-      const isCritical = rest.length > 1 && textOf(rest[0]) !== '\0'
-      return [asn1.derToOid(textOf(oid)), { isCritical, value: textOf(rest.at(-1)) }]
+      const [oid, ...rest] = readSequence(row)
+      const isCritical = rest.length > 1 && readTagged(rest[0], TAGS.boolean).value[0] !== 0
+      return [readOid(oid), { isCritical, value: readTagged(rest.at(-1), TAGS.octetString).value }]
     }),
   )
 }
 
-function readDnsNames(value: string | undefined): readonly string[] {
-  if (value === undefined) return []
-  const names = childrenOf(parseDer(value))
-    .filter(({ type }) => Number(type) === DNS_NAME_TAG)
-    .map((name) => textOf(name).toLowerCase())
+function readDnsNames(extension: CertificateExtension | undefined): readonly string[] {
+  if (extension === undefined) return []
+  const names = readSequence(readDer(extension.value))
+    .filter(({ tag }) => tag === DNS_NAME_TAG)
+    .map(({ value }) => value.toString('latin1').toLowerCase())
   return [...new Set(names)].filter(isName)
 }
 
@@ -92,19 +86,4 @@ function readDnsNames(value: string | undefined): readonly string[] {
 function isName(name: string): boolean {
   const bare = toBareName(name)
   return bare.includes('.') && isHostnameText(bare)
-}
-
-function parseDer(text: string): forge.asn1.Asn1 {
-  const options = { strict: true, parseAllBytes: true, decodeBitStrings: false, maxDepth: MAX_DEPTH }
-  return asn1.fromDer(text, options as never)
-}
-
-function childrenOf(value: forge.asn1.Asn1 | undefined): readonly forge.asn1.Asn1[] {
-  if (value !== undefined && Array.isArray(value.value)) return value.value
-  throw new TypeError('the certificate is not built as RFC 5280 says')
-}
-
-function textOf(value: forge.asn1.Asn1 | undefined): string {
-  if (value !== undefined && typeof value.value === 'string') return value.value
-  throw new TypeError('the certificate is not built as RFC 5280 says')
 }

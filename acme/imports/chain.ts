@@ -1,7 +1,7 @@
 /** Chains of certificates: put in order from the leaf up, each really issued by the next, and all of them good now. */
 
-import { X509Certificate } from 'node:crypto'
-import { isUsualKey } from '../public-keys.ts'
+import type { X509Certificate } from 'node:crypto'
+import { readCertificate, UnusualKeyError } from '../certificate-parts.ts'
 import { SKEW_MS } from '../validity.ts'
 import { type CertificateFacts, EXTENSIONS, readFacts } from './certificate-facts.ts'
 import { refusal, shown } from './refusal.ts'
@@ -43,21 +43,14 @@ export function readMembers(ders: readonly Buffer[]): readonly ChainMember[] {
 }
 
 function readMember(der: Buffer, number: number): ChainMember {
-  const { certificate, facts, key } = readParts(der, number)
-  // Before anything is verified.
-  if (!isUsualKey(key))
-    throw refusal(
-      `Certificate ${number} has a key that is not taken here: it must be EC (P-256, P-384, P-521), or RSA of 4096 bits at most with an exponent of at most 32 bits.`,
-    )
-  return { certificate, facts, isRoot: isIssuedBy(certificate, certificate) }
-}
-
-function readParts(der: Buffer, number: number) {
   try {
-    const certificate = new X509Certificate(der)
-    if (certificate.raw.length !== der.length) throw new TypeError('there are bytes behind it')
-    return { certificate, facts: readFacts(der), key: certificate.publicKey }
+    const { certificate } = readCertificate(der)
+    return { certificate, facts: readFacts(der), isRoot: isIssuedBy(certificate, certificate) }
   } catch (cause) {
+    if (cause instanceof UnusualKeyError)
+      throw refusal(
+        `Certificate ${number} has a key that is not taken here: it must be EC (P-256, P-384, P-521, by name), or RSA of 4096 bits at most with an exponent of at most 32 bits.`,
+      )
     throw refusal(`Certificate ${number} cannot be read: it is no X.509 certificate, or damaged.`, cause)
   }
 }
@@ -84,7 +77,7 @@ export function toChain(
   return chain
 }
 
-/** Out of those that are left. */
+/** The issuer, taken out of those that are left. */
 function takeIssuer(left: ChainMember[], { certificate }: ChainMember): ChainMember | undefined {
   const at = left.findIndex((member) => isIssuedBy(certificate, member.certificate))
   return at < 0 ? undefined : left.splice(at, 1)[0]

@@ -1,10 +1,10 @@
 /** How an upload is refused: one sentence that says what is wrong, with nothing in it that could forge a terminal's picture. */
 
 import { toShown } from '../../lib/shown-text.ts'
+import { MAX_DETAIL_CHARACTERS } from '../details.ts'
 import { AcmeError } from '../errors.ts'
 
 const MAX_SHOWN_CHARACTERS = 100
-const MAX_DETAIL_CHARACTERS = 500
 
 /** AcmeError `certificate_invalid`; `detail` must name no part of a key. */
 export function refusal(detail: string, cause?: unknown): AcmeError {

@@ -2,7 +2,7 @@
 
 import type { KeyObject } from 'node:crypto'
 import type { KeyType } from '../rows.ts'
-import { checkMembers, readMembers, toChain } from './chain.ts'
+import { type ChainMember, checkMembers, readMembers, toChain } from './chain.ts'
 import { checkLeaf } from './leaf-rules.ts'
 import { parsePem } from './pem.ts'
 import { openPkcs12 } from './pkcs12.ts'
@@ -23,8 +23,6 @@ export interface UploadRules {
 
 /** A certificate that can be served. */
 export interface ReadUpload {
-  /** All DNS names of the leaf, whoever they belong to. */
-  readonly names: readonly string[]
   readonly keyType: KeyType
   /** DER, the leaf first, without the root. */
   readonly chain: readonly Buffer[]
@@ -36,6 +34,11 @@ export interface ReadUpload {
 
 const MAX_UPLOAD_BYTES = 65_536
 const MAX_KEY_BYTES = 16_384
+/**
+ * Of DER, without the root. A hundred names and three issuers have 8 KiB; every edge has all chains in memory, and sends
+ * one in each full handshake.
+ */
+const MAX_CHAIN_BYTES = 16_384
 const MAX_PASSPHRASE_CHARACTERS = 1_024
 const CERTIFICATE_LABELS: readonly string[] = ['CERTIFICATE', 'X509 CERTIFICATE']
 
@@ -44,12 +47,12 @@ export async function readUpload(upload: Upload, { now, hostnames }: UploadRules
   const { ders, key } = 'pkcs12' in upload ? await readPkcs12(upload) : readPemUpload(upload)
   const keyType = checkKeyType(key)
   const chain = toChain(readMembers(ders), ({ certificate }) => certificate.checkPrivateKey(key))
+  checkLength(chain)
   const [leaf] = chain
   checkLeaf(leaf, hostnames)
   checkMembers(chain, now())
   await checkKeyWorks(key, leaf.certificate)
   return {
-    names: leaf.facts.dnsNames,
     keyType,
     chain: chain.map(({ certificate }) => certificate.raw),
     keyDer: key.export({ type: 'pkcs8', format: 'der' }),
@@ -90,6 +93,14 @@ async function readPkcs12({
   if (key === undefined) throw refusal('The PKCS#12 file holds no private key.')
   if (keys.length > 1) throw refusal(`The PKCS#12 file holds ${keys.length} keys; it must be one.`)
   return { ders: certificates, key: readDerKey(key) }
+}
+
+function checkLength(chain: readonly ChainMember[]): void {
+  const bytes = chain.reduce((sum, { certificate }) => sum + certificate.raw.length, 0)
+  if (bytes <= MAX_CHAIN_BYTES) return
+  throw refusal(
+    `The chain has ${bytes} bytes, which every handshake would send; ${MAX_CHAIN_BYTES} is the most.`,
+  )
 }
 
 function checkSize(what: string, text: string, limit: number): void {

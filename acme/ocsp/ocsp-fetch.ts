@@ -1,4 +1,4 @@
-/** Asks an OCSP responder over HTTP (RFC 6960 appendix A): no redirects, no private addresses, bounded in time and size. */
+/** Asks an OCSP responder over HTTP (RFC 6960 appendix A): no redirects, port 80 of public addresses alone, bounded in time and size. */
 
 import type { LookupAddress, LookupOptions } from 'node:dns'
 import { request } from 'node:http'
@@ -15,35 +15,47 @@ export interface AddressResolver {
   resolve6(name: string): Promise<readonly string[]>
 }
 
+export type IsAllowed = (address: string, port: number) => boolean
+
 export interface OcspFetchSettings {
   readonly resolver: AddressResolver
   /** In all. */
   readonly timeoutMs: number
-  /** Whether an address may be asked; only tests have their responder on this machine. */
-  readonly isAllowed?: (address: string) => boolean
+  /** Whether an address may be asked at a port; only tests have their responder on this machine. */
+  readonly isAllowed?: IsAllowed
 }
 
 /** One with its signer's certificate has about 2 KiB. */
 const MAX_BYTES = 64 * 1024
-const NOT_PUBLIC = 'the address of the responder is not public'
+/** No public authority has another; firewalls often open others to edges alone. */
+const PORT = 80
+const NOT_PUBLIC = 'the responder is not at port 80 of a public address'
 
 /** Rejects with OcspError, or at once when `signal` aborts. */
 export async function fetchOcsp(
   demand: { readonly url: string; readonly body: Buffer; readonly signal: AbortSignal },
-  { resolver, timeoutMs, isAllowed = isPublicAddress }: OcspFetchSettings,
+  { resolver, timeoutMs, isAllowed = isPublicResponder }: OcspFetchSettings,
 ): Promise<Buffer> {
   const url = new URL(demand.url)
   if (url.protocol !== 'http:') throw new OcspError('the responder is not asked over http')
+  // Node would make a field of them.
+  if (url.username !== '' || url.password !== '') throw new OcspError('the responder wants a password')
+  const port = Number(url.port || PORT)
   // A URL with an address in it is never looked up.
   const host = url.hostname.replace(/^\[|\]$/g, '')
-  if (isIP(host) !== 0 && !isAllowed(host)) throw new OcspError(NOT_PUBLIC)
+  if (isIP(host) !== 0 && !isAllowed(host, port)) throw new OcspError(NOT_PUBLIC)
   const signal = AbortSignal.any([demand.signal, AbortSignal.timeout(timeoutMs)])
+  const lookup = createLookup(resolver, (address) => isAllowed(address, port))
   try {
-    return await post(url, { body: demand.body, signal, lookup: createLookup(resolver, isAllowed) })
+    return await post(url, { body: demand.body, signal, lookup })
   } catch (cause) {
     if (cause instanceof OcspError) throw cause
     throw new OcspError('the responder cannot be asked', { cause })
   }
+}
+
+function isPublicResponder(address: string, port: number): boolean {
+  return port === PORT && isPublicAddress(address)
 }
 
 interface Post {
@@ -78,7 +90,7 @@ function post(url: URL, { body, signal, lookup }: Post): Promise<Buffer> {
 /** What is checked is what is connected to: a second look-up could answer otherwise. */
 function createLookup(resolver: AddressResolver, isAllowed: (address: string) => boolean): LookupFunction {
   return (hostname: string, options: LookupOptions, done) => {
-    void findAddresses(hostname, resolver).then((found) => {
+    void listAddresses(hostname, resolver).then((found) => {
       const addresses = found.filter(({ address }) => isAllowed(address))
       const [first] = addresses
       const why = found.length === 0 ? 'the responder has no address' : NOT_PUBLIC
@@ -90,7 +102,7 @@ function createLookup(resolver: AddressResolver, isAllowed: (address: string) =>
 }
 
 /** Never rejects. */
-async function findAddresses(hostname: string, resolver: AddressResolver): Promise<LookupAddress[]> {
+async function listAddresses(hostname: string, resolver: AddressResolver): Promise<LookupAddress[]> {
   const find = async (family: 4 | 6) => {
     try {
       const found = await (family === 4 ? resolver.resolve4(hostname) : resolver.resolve6(hostname))

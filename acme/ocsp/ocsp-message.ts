@@ -1,6 +1,7 @@
 /** The messages of OCSP (RFC 6960): the question for one certificate, and the answer once it has been proven. */
 
-import { type KeyObject, verify, type X509Certificate } from 'node:crypto'
+import { createHash, type KeyObject, verify, type X509Certificate } from 'node:crypto'
+import { type CertificateParts, readCertificate } from '../certificate-parts.ts'
 import {
   contextTag,
   type DerElement,
@@ -8,14 +9,13 @@ import {
   readChildren,
   readDer,
   readOid,
+  readSequence,
   readTagged,
   readTime,
   TAGS,
   toDer,
   toOid,
 } from '../der.ts'
-import { isUsualKey } from '../public-keys.ts'
-import { type CertificateParts, readCertificate, sha1 } from './certificate-parts.ts'
 
 /** Unix milliseconds. */
 export interface OcspAnswer {
@@ -42,7 +42,7 @@ const SHA1 = toDer(TAGS.sequence, toOid('1.3.14.3.2.26'), Buffer.from([0x05, 0])
 const BASIC_RESPONSE = '1.3.6.1.5.5.7.48.1.1'
 const OCSP_SIGNING = '1.3.6.1.5.5.7.3.9'
 /** Clocks differ. */
-const SKEW_MS = 5 * 60_000
+const CLOCK_SKEW_MS = 5 * 60_000
 const MAX_LIFE_MS = 31 * 86_400_000
 /** By the tag of CertStatus. */
 const STATUSES: Readonly<Record<number, OcspAnswer['status']>> = {
@@ -68,22 +68,22 @@ export function createOcspRequest(subject: OcspSubject): Buffer {
   return toDer(TAGS.sequence, toDer(TAGS.sequence, toDer(TAGS.sequence, request)))
 }
 
-/** @throws OcspError, DerError */
+/** @throws OcspError, UnusualKeyError, DerError */
 export function readOcspResponse(bytes: Buffer, subject: OcspSubject, nowMs: number): OcspAnswer {
-  const [status, body] = readChildren(readTagged(readDer(bytes), TAGS.sequence))
+  const [status, body] = readSequence(readDer(bytes))
   const code = readTagged(status, TAGS.enumerated).value[0]
   if (code !== 0) throw new OcspError(`the responder gives status ${code}`)
   const [outer] = readChildren(readTagged(body, contextTag(0)))
-  const [type, content] = readChildren(readTagged(outer, TAGS.sequence))
+  const [type, content] = readSequence(outer)
   if (readOid(type) !== BASIC_RESPONSE) throw new OcspError('the answer is of another kind')
   const basic = readDer(readTagged(content, TAGS.octetString).value)
-  const [data, algorithm, signature, certificates] = readChildren(readTagged(basic, TAGS.sequence))
+  const [data, algorithm, signature, certificates] = readSequence(basic)
   const signed = readTagged(data, TAGS.sequence)
   const { responder, answers } = readData(signed)
   const digest = readDigest(algorithm)
   const key = findSigner({ responder, certificates, issuer: subject.issuer }, nowMs)
   if (!verify(digest, signed.raw, key, readBits(signature))) throw new OcspError('the signature is wrong')
-  return checkTimes(findAnswer(answers, subject), nowMs)
+  return checkTimes(getAnswer(answers, subject), nowMs)
 }
 
 /** The three elements that follow the optional version; those after them say nothing that counts here. */
@@ -93,11 +93,11 @@ function readData(signed: DerElement): {
 } {
   const fields = readChildren(signed)
   const [responder, , list] = fields[0]?.tag === contextTag(0) ? fields.slice(1) : fields
-  return { responder, answers: readChildren(readTagged(list, TAGS.sequence)) }
+  return { responder, answers: readSequence(list) }
 }
 
 function readDigest(algorithm: DerElement | undefined): string | null {
-  const digest = DIGESTS[readOid(readChildren(readTagged(algorithm, TAGS.sequence))[0])]
+  const digest = DIGESTS[readOid(readSequence(algorithm)[0])]
   if (digest === undefined) throw new OcspError('the signature is of a kind that does not count')
   return digest
 }
@@ -110,11 +110,10 @@ interface Signers {
 
 /** RFC 6960 section 4.2.2.2: the issuer itself, or one to whom the issuer has given this task and no other. */
 function findSigner({ responder, certificates, issuer }: Signers, nowMs: number): KeyObject {
-  if (!isUsualKey(issuer.certificate.publicKey)) throw new OcspError("the issuer's key costs too much")
   if (isNamed(responder, issuer)) return issuer.certificate.publicKey
   const list = certificates === undefined ? [] : readChildren(readTagged(certificates, contextTag(0)))
   const [chain] = list
-  const delegates = chain === undefined ? [] : readChildren(readTagged(chain, TAGS.sequence))
+  const delegates = chain === undefined ? [] : readSequence(chain)
   // A hostile answer may bring many; none needs more than a few.
   for (const { raw } of delegates.slice(0, 5)) {
     const delegate = readCertificate(raw)
@@ -135,11 +134,11 @@ function isDelegate(delegate: X509Certificate, issuer: X509Certificate, nowMs: n
   const isMeant = delegate.keyUsage?.includes(OCSP_SIGNING) === true
   const isCurrent = delegate.validFromDate.getTime() <= nowMs && nowMs < delegate.validToDate.getTime()
   if (!isMeant || !isCurrent || !delegate.checkIssued(issuer)) return false
-  return isUsualKey(delegate.publicKey) && delegate.verify(issuer.publicKey)
+  return delegate.verify(issuer.publicKey)
 }
 
 /** @throws OcspError when it does not speak of the certificate */
-function findAnswer(answers: readonly DerElement[], subject: OcspSubject): OcspAnswer {
+function getAnswer(answers: readonly DerElement[], subject: OcspSubject): OcspAnswer {
   const wanted = toCertId(subject)
   for (const answer of answers.slice(0, 10)) {
     const [certId, choice, thisUpdate, next] = readChildren(answer)
@@ -166,12 +165,12 @@ function isSameId(certId: DerElement, wanted: Buffer): boolean {
 }
 
 function readDigestOid(algorithm: DerElement | undefined): string {
-  return readOid(readChildren(readTagged(algorithm, TAGS.sequence))[0])
+  return readOid(readSequence(algorithm)[0])
 }
 
 function checkTimes(answer: OcspAnswer, nowMs: number): OcspAnswer {
   const { thisUpdateMs, nextUpdateMs } = answer
-  if (thisUpdateMs > nowMs + SKEW_MS) throw new OcspError('the answer is not valid yet')
+  if (thisUpdateMs > nowMs + CLOCK_SKEW_MS) throw new OcspError('the answer is not valid yet')
   if (nextUpdateMs <= nowMs) throw new OcspError('the answer has run out')
   if (nextUpdateMs - thisUpdateMs > MAX_LIFE_MS) throw new OcspError('the answer lives too long')
   return answer
@@ -183,4 +182,8 @@ function toCertId({ leaf, issuer }: OcspSubject): Buffer {
     ...[SHA1, toDer(TAGS.octetString, sha1(leaf.issuer)), toDer(TAGS.octetString, sha1(issuer.keyBits))],
     toDer(TAGS.integer, leaf.serial),
   )
+}
+
+function sha1(bytes: Buffer): Buffer {
+  return createHash('sha1').update(bytes).digest()
 }

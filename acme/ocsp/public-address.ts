@@ -13,12 +13,14 @@ const IPV6 = [
   ...['2002::/16', '3fff::/20', '5f00::/16', 'fc00::/7', 'fe80::/10', 'fec0::/10', 'ff00::/8'],
 ]
 
-const special = new BlockList()
-for (const range of IPV4) special.addSubnet(...toSubnet(range), 'ipv4')
-for (const range of IPV6) special.addSubnet(...toSubnet(range), 'ipv6')
+/** Two lists: to a list every IPv4 address is within `::ffff:0:0/96`. */
+const special = { ipv4: new BlockList(), ipv6: new BlockList() }
+for (const range of IPV4) special.ipv4.addSubnet(...toSubnet(range), 'ipv4')
+for (const range of IPV6) special.ipv6.addSubnet(...toSubnet(range), 'ipv6')
 
 export function isPublicAddress(address: string): boolean {
-  return !special.check(address, isIPv6(address) ? 'ipv6' : 'ipv4')
+  const family = isIPv6(address) ? 'ipv6' : 'ipv4'
+  return !special[family].check(address, family)
 }
 
 function toSubnet(range: string): [string, number] {

@@ -1,12 +1,14 @@
-/** OCSP answers for the certificates in use that name a responder: fetched in the background, kept until half of their life. */
+/** OCSP answers for the certificates in use that name a responder: fetched in the background, and anew at half of their life. */
 
 import { createHash } from 'node:crypto'
+import { DAY_MS } from '../../lib/durations.ts'
 import type { Log } from '../../lib/log.ts'
 import type { CertificateTable, KnownCertificate } from '../books.ts'
+import { readCertificate } from '../certificate-parts.ts'
 import type { KeyType } from '../rows.ts'
-import { findResponder, mayNameResponder, readCertificate } from './certificate-parts.ts'
 import { type AddressResolver, fetchOcsp, type OcspFetchSettings } from './ocsp-fetch.ts'
 import { createOcspRequest, type OcspAnswer, type OcspSubject, readOcspResponse } from './ocsp-message.ts'
+import { findResponder, mayNameResponder } from './responder-url.ts'
 
 export interface StaplesDeps {
   readonly table: Pick<CertificateTable, 'get'>
@@ -35,6 +37,11 @@ export interface Staples {
   find(certificateDer: Buffer): Buffer | undefined
 }
 
+export interface OcspStaples extends Staples, AsyncDisposable {
+  /** Done by itself every 10 s, and whenever an answer has come. */
+  askDue(): void
+}
+
 interface Followed {
   readonly certificate: KnownCertificate
   /** Leaf and issuer in DER. */
@@ -51,17 +58,17 @@ const TICK_MS = 10_000
 const MAX_ASKED = 4
 /** Of these: whoever uploads chooses the responder, which may let each question run out of time. */
 const MAX_ASKED_OF_UPLOADS = 2
-const MAX_RETRY_MS = 86_400_000
+const MAX_RETRY_MS = DAY_MS
 /** An answer is asked for anew at least so often, and no more often than a failed one. */
-const MAX_KEPT_MS = 4 * 86_400_000
+const MAX_KEPT_MS = 4 * DAY_MS
 
 export function startStaples(deps: StaplesDeps, settings: StaplesSettings = {}): OcspStaples {
-  return new OcspStaples(deps, { ...DEFAULTS, ...settings })
+  return new FollowedStaples(deps, { ...DEFAULTS, ...settings })
 }
 
 type Settings = Required<Omit<StaplesSettings, 'isAllowed'>> & Pick<StaplesSettings, 'isAllowed'>
 
-export class OcspStaples implements Staples, AsyncDisposable {
+class FollowedStaples implements OcspStaples {
   readonly #deps: StaplesDeps
   readonly #settings: Settings
   /** By the digest of the leaf. */
@@ -101,7 +108,6 @@ export class OcspStaples implements Staples, AsyncDisposable {
     await Promise.all(this.#asking.values())
   }
 
-  /** Done by itself every 10 s, and whenever an answer has come. */
   askDue(): void {
     for (const [id, { certificate }] of this.#followed)
       if (!this.#isKnown(certificate)) this.#followed.delete(id)

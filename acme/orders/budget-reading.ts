@@ -4,14 +4,14 @@ import type { Log } from '../../lib/log.ts'
 import type { BudgetBook } from '../books.ts'
 import { type OrderLimits, toAccountBudget } from './order-budgets.ts'
 
-export interface AccountBudgets extends AsyncDisposable {
+export interface BudgetReading extends AsyncDisposable {
   /** By limit; empty until the store answered once. */
   left(): ReadonlyMap<string, number>
 }
 
-export interface AccountBudgetsSettings {
-  /** The CAs' directories; the first one's budget is told. */
-  readonly directories: readonly string[]
+export interface BudgetReadingSettings {
+  /** The first CA's. */
+  readonly directory: string
   readonly limits: OrderLimits
   /** A minute unless given. */
   readonly everyMs?: number
@@ -19,13 +19,12 @@ export interface AccountBudgetsSettings {
 
 const EVERY_MS = 60_000
 
-export function startAccountBudgets(
+export function startBudgetReading(
   { budgets, log }: { readonly budgets: Pick<BudgetBook, 'read'>; readonly log: Log },
-  { directories: [directory], limits, everyMs = EVERY_MS }: AccountBudgetsSettings,
-): AccountBudgets {
+  { directory, limits, everyMs = EVERY_MS }: BudgetReadingSettings,
+): BudgetReading {
   let left: ReadonlyMap<string, number> = new Map()
   const read = async () => {
-    if (directory === undefined) return
     const states = await budgets.read([toAccountBudget(directory, limits)])
     left = new Map(states.map((state) => [state.budget.limit, state.left]))
   }

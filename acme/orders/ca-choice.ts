@@ -2,8 +2,8 @@
 
 import { toMoment } from '../../lib/moment.ts'
 import type { Ca } from '../ca/ca.ts'
-import type { OrderRow } from '../rows.ts'
-import type { FullSettings } from './order-settings.ts'
+import { type OrderRow, toSlot } from '../rows.ts'
+import type { FullOrdersSettings } from './order-settings.ts'
 import { OrderTrouble, type Trouble } from './order-trouble.ts'
 
 /** A CA that does not answer costs each order a time limit; for so long the others are asked before it. */
@@ -20,7 +20,7 @@ export interface CaChoice {
 }
 
 /** What is remembered is this edge's alone; a failed order's own pause is in its row. */
-export function createCaChoice(cas: readonly Ca[], { now }: Pick<FullSettings, 'now'>): CaChoice {
+export function createCaChoice(cas: readonly Ca[], { now }: Pick<FullOrdersSettings, 'now'>): CaChoice {
   const silentUntilMs = new Map<string, number>()
   const restUntilMs = new Map<string, number>()
   const restOf = (ca: Ca, row: OrderRow): number => restUntilMs.get(toPair(ca, row)) ?? 0
@@ -54,6 +54,6 @@ export function createCaChoice(cas: readonly Ca[], { now }: Pick<FullSettings, '
   }
 }
 
-function toPair({ directory }: Ca, { name, keyType }: OrderRow): string {
-  return `${directory} ${name}/${keyType}`
+function toPair({ directory }: Ca, row: OrderRow): string {
+  return `${directory} ${toSlot(row)}`
 }

@@ -1,19 +1,20 @@
 /** The answers to an order's challenges: how they come into the table or into a DNS server, and out again. */
 
 import { digestOf } from '../../lib/digest.ts'
+import { DAY_MS, HOUR_MS } from '../../lib/durations.ts'
 import { toMoment } from '../../lib/moment.ts'
 import type { CaAuthorization, CaChallenge } from '../ca/ca.ts'
 import { hostOf } from '../ca/ca-url.ts'
+import { CHALLENGES, isByDelegation } from '../challenges/challenge-types.ts'
 import { toChallengeName, toDnsLabel } from '../dns/challenge-label.ts'
 import type { ChallengeRow, ChallengeType, OrderRow, RowAuthorization } from '../rows.ts'
 import { hasChallenge, type StepRun } from './order-step.ts'
 import { OrderTrouble } from './order-trouble.ts'
 
-const HOUR_MS = 3_600_000
 /** Orders need minutes; retention takes away what a dead edge has left behind. */
 const LIFE_MS = HOUR_MS
 /** As long as CAs keep orders: only the row tells which value is to be taken away from a DNS server. */
-const UPDATED_LIFE_MS = 7 * 24 * HOUR_MS
+const BY_UPDATE_LIFE_MS = 7 * DAY_MS
 
 /** What an order's row says of an authorization that is still to be proven, and the answer that proves it. */
 export interface Answer {
@@ -32,61 +33,73 @@ export async function createAnswer(
   // The same for everybody who does this step, so that it writes the same row twice; another CA cannot name it.
   const id = digestOf(`${run.ca.directory} ${name} ${challenge.url}`)
   const place = toPlace(type, name, run)
-  const lifeMs = isUpdated({ type, name: place }, run) ? UPDATED_LIFE_MS : LIFE_MS
+  const lifeMs = isByUpdate({ type, name: place }, run) ? BY_UPDATE_LIFE_MS : LIFE_MS
   return {
     authorization: { url, name, isWildcard, challenge: { type, url: challenge.url, id } },
     row: {
       id,
       type,
       name: place,
-      ...(type === 'http-01' && { token: challenge.token }),
-      value: toValue(type, `${challenge.token}.${await run.ca.getThumbprint()}`),
+      ...(CHALLENGES[type].isAskedByToken && { token: challenge.token }),
+      value: CHALLENGES[type].toValue(`${challenge.token}.${await run.ca.getThumbprint()}`),
       expiresAt: toMoment(run.settings.now() + lifeMs),
     },
   }
 }
 
 /** Gives the DNS server what it answers itself; twice is no error. */
-export async function addUpdated(rows: readonly ChallengeRow[], { deps, memory, signal }: StepRun) {
-  memory.added ??= []
+export async function addByUpdate(rows: readonly ChallengeRow[], { deps, memory, signal }: StepRun) {
   for (const { name, value } of rows) {
     memory.added.push({ name, value })
     await deps.updater?.add(name, value, signal)
   }
 }
 
-/** Those that are in the table; the ids of what edges answer themselves are apart from what a DNS server answers. */
+/** Those that are in the table; what edges answer themselves is apart from what a DNS server answers. */
 export async function loadPublished(row: OrderRow, run: StepRun) {
-  const { books } = run.deps
-  const ids = (row.authorizations ?? []).filter(hasChallenge).map(({ challenge }) => challenge.id)
-  const rows = ids.length === 0 ? [] : await books.challenges.find(ids)
+  const ids = toIds(row)
+  const rows = await run.deps.books.challenges.find(ids)
   // Edges do not answer for what has run out, and the CA may look for as long as it has.
   const neededMs = run.settings.now() + run.settings.answerMs
   const lasting = rows.filter(({ expiresAt }) => Date.parse(expiresAt) > neededMs)
   return {
-    ids,
     isWhole: lasting.length === ids.length,
-    answered: rows.filter((one) => !isUpdated(one, run)),
-    updated: rows.filter((one) => isUpdated(one, run)),
+    byEdges: rows.filter((one) => !isByUpdate(one, run)),
+    byUpdate: rows.filter((one) => isByUpdate(one, run)),
   }
 }
 
-/** Takes all away; what a DNS server keeps is harmless, so it only goes into the log. */
-export async function withdraw(row: OrderRow, run: StepRun): Promise<void> {
-  const { ids, updated } = await loadPublished(row, run)
-  await removeAdded([...updated, ...(run.memory.added ?? [])], run)
-  if (ids.length > 0) await run.deps.books.challenges.delete(ids)
+/** The ids of answers that one row of an order speaks of, and the next one does not; without a next one, all. */
+export function toGoneIds(row: OrderRow, following: OrderRow | undefined): readonly string[] {
+  const kept = new Set(following && toIds(following))
+  return toIds(row).filter((id) => !kept.has(id))
 }
 
+/**
+ * Takes away from a DNS server what the order's next row does not speak of any more; to be called before that is written,
+ * since only the row before tells of it. The rows of the answers go in the same commit as that row.
+ */
+export async function withdraw(
+  row: OrderRow,
+  following: OrderRow | undefined,
+  run: WithdrawRun,
+): Promise<void> {
+  const rows = await run.deps.books.challenges.find(toGoneIds(row, following))
+  const all = following?.authorizations === undefined ? run.memory.added : []
+  await removeByUpdate([...rows.filter((one) => isByUpdate(one, run)), ...all], run)
+}
+
+type WithdrawRun = Pick<StepRun, 'deps' | 'memory' | 'signal'>
 type Added = Pick<ChallengeRow, 'name' | 'value'>
 
-/** Takes values away from the DNS server. */
-export async function removeAdded(
+/** Takes values away from the DNS server; what it keeps is harmless, so it only goes into the log. */
+export async function removeByUpdate(
   values: readonly Added[],
-  { deps, memory, signal }: Pick<StepRun, 'deps' | 'memory' | 'signal'>,
+  { deps, memory, signal }: WithdrawRun,
 ): Promise<void> {
-  delete memory.added
-  for (const [, { name, value }] of new Map(values.map((one) => [`${one.name} ${one.value}`, one]))) {
+  const gone = new Map(values.map((one) => [toText(one), one]))
+  memory.added = memory.added.filter((one) => !gone.has(toText(one)))
+  for (const { name, value } of gone.values()) {
     try {
       await deps.updater?.remove(name, value, signal)
     } catch (error) {
@@ -96,8 +109,20 @@ export async function removeAdded(
   }
 }
 
-function isUpdated({ type, name }: Pick<ChallengeRow, 'type' | 'name'>, { deps }: StepRun): boolean {
-  return type === 'dns-01' && deps.updater?.covers(name) === true
+function toText({ name, value }: Added): string {
+  return `${name} ${value}`
+}
+
+/** Each once: a CA may name the same challenge twice. */
+function toIds({ authorizations = [] }: OrderRow): readonly string[] {
+  return [...new Set(authorizations.filter(hasChallenge).map(({ challenge }) => challenge.id))]
+}
+
+function isByUpdate(
+  { type, name }: Pick<ChallengeRow, 'type' | 'name'>,
+  { deps }: Pick<StepRun, 'deps'>,
+): boolean {
+  return isByDelegation(type) && deps.updater?.covers(name) === true
 }
 
 function choose(
@@ -115,12 +140,7 @@ function choose(
 }
 
 function toPlace(type: ChallengeType, name: string, { deps }: StepRun): string {
-  if (type !== 'dns-01') return name
+  if (!isByDelegation(type)) return name
   const full = toChallengeName(name)
   return deps.updater?.covers(full) === true ? full : toDnsLabel(name)
-}
-
-/** RFC 8555 sections 8.3 and 8.4, RFC 8737 section 3. */
-function toValue(type: ChallengeType, keyAuthorization: string): string {
-  return type === 'dns-01' ? digestOf(keyAuthorization) : keyAuthorization
 }

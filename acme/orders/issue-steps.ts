@@ -2,7 +2,7 @@
 
 import { toMoment } from '../../lib/moment.ts'
 import type { CaOrder } from '../ca/ca.ts'
-import { generateKey } from '../keys.ts'
+import { generateKey, toPrivateKey } from '../keys.ts'
 import type { CertificateRow, OrderRow } from '../rows.ts'
 import { toRecordKey } from '../rows.ts'
 import { readIssuedChain } from './issued-chain.ts'
@@ -11,7 +11,7 @@ import { next, restart, type Step, type StepRun } from './order-step.ts'
 import { toEndedTrouble } from './order-trouble.ts'
 import { toLate } from './proof-steps.ts'
 import { createRenewal } from './renewal-moment.ts'
-import { createSigningRequest, toKey } from './signing-request.ts'
+import { createSigningRequest } from './signing-request.ts'
 import { findNeedless } from './wanted-step.ts'
 
 /** `ready`: makes key and request, which are saved before the CA hears of them. The proofs are not needed any more. */
@@ -77,7 +77,7 @@ function toCertificate(
 ): CertificateRow {
   const der = deps.sealer.open(row.sealedKey, toRecordKey('order', row))
   const nowMs = settings.now()
-  const issued = readIssuedChain(chain, { names: row.names, key: toKey(der), nowMs })
+  const issued = readIssuedChain(chain, { names: row.names, key: toPrivateKey(der), nowMs })
   return {
     name: row.name,
     keyType: row.keyType,

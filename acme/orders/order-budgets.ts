@@ -1,9 +1,9 @@
 /** The budgets that orders take from: a CA's limits as they are counted here, a little below its own. */
 
-import { getDomain } from 'tldts'
 import { digestOf } from '../../lib/digest.ts'
+import { DAY_MS, HOUR_MS } from '../../lib/durations.ts'
 import type { Budget } from '../books.ts'
-import { toBareName } from '../hostnames.ts'
+import { toBareName, toRegisteredDomain } from '../hostnames.ts'
 
 /** How many at once; each is refilled evenly over its window. */
 export interface OrderLimits {
@@ -17,8 +17,8 @@ export interface OrderLimits {
   readonly failures: number
 }
 
-const HOUR_MS = 3_600_000
-const WEEK_MS = 7 * 24 * HOUR_MS
+const WEEK_MS = 7 * DAY_MS
+export const ACCOUNT_WINDOW_MS = 3 * HOUR_MS
 const CA_CHARACTERS = 12
 
 /** Of the account's budget, for new names: what must be renewed, and the platform, have the rest for themselves. */
@@ -55,7 +55,7 @@ export function toAccountBudget(directory: string, limits: OrderLimits): Budget 
     limit: 'account',
     subject: toSubject(directory),
     capacity: limits.account,
-    windowMs: 3 * HOUR_MS,
+    windowMs: ACCOUNT_WINDOW_MS,
   }
 }
 
@@ -76,12 +76,6 @@ export function toFailureBudgets(
 
 function toRegisteredDomains(names: readonly string[]): readonly string[] {
   return [...new Set(names.map(toRegisteredDomain))]
-}
-
-/** As CAs see it (public suffix list, its private part included), or the name where there is none. */
-export function toRegisteredDomain(name: string): string {
-  const bare = toBareName(name)
-  return getDomain(bare, { allowPrivateDomains: true }) ?? bare
 }
 
 function toSubject(directory: string): string {

@@ -2,25 +2,26 @@
 
 import { pause } from '../../lib/pause.ts'
 import type { StepRun } from './order-step.ts'
-import { isMissing, isTransient, type OrderTrouble } from './order-trouble.ts'
+import { findRestMs, isMissing, type OrderTrouble } from './order-trouble.ts'
 
 const MAX_WAIT_MS = 30_000
 const TRIES = 3
 
-/** Asks up to three times where a moment may help; rejects with CaProblem. */
+/** Asks up to three times where a moment may help, and not before the one that the CA names; rejects with CaProblem. */
 async function askPatiently<T>(run: StepRun, ask: () => Promise<T>): Promise<T> {
   for (let tries = 1; ; tries += 1) {
     try {
       return await ask()
     } catch (error) {
       run.signal.throwIfAborted()
-      if (tries === TRIES || !isTransient(error)) throw error
+      const restMs = findRestMs(error)
+      if (tries === TRIES || restMs === undefined || restMs > MAX_WAIT_MS) throw error
+      await pause(Math.max(run.settings.pollMs * tries, restMs), run.signal)
     }
-    await pause(run.settings.pollMs * tries, run.signal)
   }
 }
 
-/** As `askPatiently`, of something that the CA may have forgotten: undefined then. */
+/** Asks as `askPatiently` for something that the CA may have forgotten: undefined then. */
 export async function askForKnown<T>(run: StepRun, ask: () => Promise<T>): Promise<T | undefined> {
   try {
     return await askPatiently(run, ask)

@@ -2,12 +2,17 @@
 
 import { toMoment } from '../../lib/moment.ts'
 import type { Hold } from '../books.ts'
+import { toRegisteredDomain } from '../hostnames.ts'
 import type { OrderRow, OrderState } from '../rows.ts'
-import { KEY_TYPES } from '../rows.ts'
+import { KEY_TYPES, toSlot } from '../rows.ts'
 import { createCaChoice } from './ca-choice.ts'
-import { toRegisteredDomain } from './order-budgets.ts'
-import { type Carrier, carryOrder, isDue } from './order-run.ts'
-import { type FullSettings, type OrdersDeps, type OrdersSettings, withDefaults } from './order-settings.ts'
+import {
+  type FullOrdersSettings,
+  type OrdersDeps,
+  type OrdersSettings,
+  withDefaults,
+} from './order-settings.ts'
+import { type Carrier, carryOrder, isDue } from './order-states.ts'
 import type { CarriedOrders, OrderDemand } from './orders.ts'
 import { toRenewalOf } from './renewal-moment.ts'
 
@@ -19,15 +24,18 @@ const LOOK_SHARE = 20
 const SHARE_OF_NEWCOMERS = 0.7
 /** The most that the names of one registered domain get. */
 const SHARE_OF_DOMAIN = 0.4
+/** The most that names get that have failed: their owner may have them tried again as often as he likes. */
+const SHARE_OF_FAILED = 0.4
 
 /** Disposal aborts what is under way, which another edge or a later start carries on, and waits for it to stop. */
-export async function startOrders(deps: OrdersDeps, settings: OrdersSettings): Promise<CarriedOrders> {
+export function startOrders(deps: OrdersDeps, settings: OrdersSettings): CarriedOrders {
   return new OrderRunner(deps, withDefaults(settings))
 }
 
 interface Busy {
   readonly work: Promise<void>
   readonly isNewcomer: boolean
+  readonly hasFailed: boolean
   /** The registered one. */
   readonly domain: string
 }
@@ -36,7 +44,7 @@ type OrderKey = Pick<OrderRow, 'name' | 'keyType'>
 
 class OrderRunner implements CarriedOrders {
   readonly #deps: OrdersDeps
-  readonly #settings: FullSettings
+  readonly #settings: FullOrdersSettings
   readonly #carrier: Carrier
   readonly #counts = new Map<string, number>()
   /** By name: a handshake has room for one answer to tls-alpn-01 (RFC 8737 section 3), so key types go one after the other. */
@@ -50,7 +58,7 @@ class OrderRunner implements CarriedOrders {
   #lastLookMs = 0
   #isOpen = false
 
-  constructor(deps: OrdersDeps, settings: FullSettings) {
+  constructor(deps: OrdersDeps, settings: FullOrdersSettings) {
     this.#deps = deps
     this.#settings = settings
     this.#carrier = {
@@ -77,10 +85,10 @@ class OrderRunner implements CarriedOrders {
 
   async want(demand: OrderDemand): Promise<void> {
     if (this.#isNeedless(demand)) return
-    const { name, keyType, cause } = demand
+    const { name, keyType, cause, isUrgent = false } = demand
     const known = this.#deps.table.findOrder(name, keyType)
     if (known === undefined && (await this.#write(demand))) return
-    if (cause === 'operator') await this.#hurry(demand)
+    if (isUrgent || cause === 'operator') await this.#hurry(demand)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -117,11 +125,12 @@ class OrderRunner implements CarriedOrders {
   }
 
   /** Ends the pause of one that failed. */
-  async #hurry({ name, keyType, names }: OrderDemand): Promise<void> {
+  async #hurry({ name, keyType, names, isUrgent, ...demand }: OrderDemand): Promise<void> {
     const kept = await this.#deps.books.orders.find(name, keyType)
     if (kept?.row.state !== 'failed') return
     const nextTryAt = toMoment(this.#settings.now())
-    await this.#deps.books.orders.put({ ...kept.row, names, cause: 'operator', nextTryAt }, kept.revision)
+    const cause = isUrgent ? kept.row.cause : demand.cause
+    await this.#deps.books.orders.put({ ...kept.row, names, cause, nextTryAt }, kept.revision)
   }
 
   #lookSoon(): void {
@@ -151,16 +160,22 @@ class OrderRunner implements CarriedOrders {
     }
   }
 
-  /** No number of names that tenants ask for keeps renewals waiting, and no owner of many names all other owners. */
+  /**
+   * No number of names that tenants ask for keeps renewals waiting, no owner of many names all other owners, and no
+   * names that fail again and again those that are asked for the first time.
+   */
   #hasPlace(row: OrderRow): boolean {
     if (!this.#isNewcomer(row)) return true
     const { atOnce } = this.#settings
     const domain = toRegisteredDomain(row.name)
     const newcomers = [...this.#busy.values()].filter(({ isNewcomer }) => isNewcomer)
     const kin = newcomers.filter((one) => one.domain === domain)
-    const mostKin = Math.ceil(SHARE_OF_DOMAIN * atOnce)
-    const most = Math.max(1, Math.floor(SHARE_OF_NEWCOMERS * atOnce))
-    return newcomers.length < most && kin.length < mostKin
+    const alike = newcomers.filter((one) => one.hasFailed && hasFailed(row))
+    return (
+      newcomers.length < Math.max(1, Math.floor(SHARE_OF_NEWCOMERS * atOnce)) &&
+      kin.length < Math.ceil(SHARE_OF_DOMAIN * atOnce) &&
+      alike.length < Math.ceil(SHARE_OF_FAILED * atOnce)
+    )
   }
 
   #isNewcomer({ name, cause }: OrderRow): boolean {
@@ -168,24 +183,33 @@ class OrderRunner implements CarriedOrders {
   }
 
   #isLetBe(row: OrderKey): boolean {
-    return this.#busy.has(row.name) || this.#letBe.has(toKey(row))
+    return this.#busy.has(row.name) || this.#letBe.has(toSlot(row))
   }
 
   /** Behind an order of the same name that was begun, and whose answers may still be looked at. */
   #isBehind({ name, keyType, state }: OrderRow): boolean {
-    const other = this.#deps.table.findOrder(name, keyType === 'ec' ? 'rsa' : 'ec')
-    return !isBegun(state) && other !== undefined && isBegun(other.state)
+    const others = KEY_TYPES.filter((one) => one !== keyType).map((one) =>
+      this.#deps.table.findOrder(name, one),
+    )
+    return !isBegun(state) && others.some((other) => other !== undefined && isBegun(other.state))
   }
 
-  /** Renewals last, and EC first, as most clients need no other; otherwise shuffled, so that edges do not all reach for the same one. */
+  /**
+   * Renewals last, what has failed before them, and EC first, as most clients need no other; otherwise shuffled, so that
+   * edges do not all reach for the same one.
+   */
   #sort(rows: readonly OrderRow[]): readonly OrderRow[] {
-    const { domain, random } = this.#settings
-    const rank = ({ name, cause, keyType }: OrderRow): number =>
-      (name === domain ? 0 : cause === 'renewal' ? 4 : 2) + (keyType === 'ec' ? 0 : 1)
+    const { random } = this.#settings
     return rows
-      .map((row) => ({ row, rank: rank(row) + random() }))
+      .map((row) => ({ row, rank: this.#rank(row) + random() }))
       .sort((a, b) => a.rank - b.rank)
       .map(({ row }) => row)
+  }
+
+  #rank(row: OrderRow): number {
+    const keyRank = row.keyType === 'ec' ? 0 : 1
+    if (row.name === this.#settings.domain) return keyRank
+    return (this.#isNewcomer(row) ? 2 : 6) + (hasFailed(row) ? 2 : 0) + keyRank
   }
 
   #take(row: OrderRow): void {
@@ -202,6 +226,7 @@ class OrderRunner implements CarriedOrders {
     this.#busy.set(row.name, {
       work,
       isNewcomer: this.#isNewcomer(row),
+      hasFailed: hasFailed(row),
       domain: toRegisteredDomain(row.name),
     })
   }
@@ -216,7 +241,7 @@ class OrderRunner implements CarriedOrders {
   }
 
   #letItBe(row: OrderKey, ms: number): void {
-    this.#letBe.set(toKey(row), this.#settings.now() + ms)
+    this.#letBe.set(toSlot(row), this.#settings.now() + ms)
   }
 }
 
@@ -225,6 +250,7 @@ function isBegun(state: OrderState): boolean {
   return state !== 'wanted' && state !== 'failed'
 }
 
-function toKey({ name, keyType }: OrderKey): string {
-  return `${name}/${keyType}`
+/** Since its last certificate; who waited for a budget or for a CA has not. */
+function hasFailed({ failures }: OrderRow): boolean {
+  return failures > 0
 }

@@ -1,5 +1,6 @@
 /** What orders are carried out with: the parts they use, and the numbers they keep to. */
 
+import { DAY_MS, MINUTE_MS } from '../../lib/durations.ts'
 import type { Log } from '../../lib/log.ts'
 import type { Sealer } from '../../lib/seal.ts'
 import type { Books, CertificateTable } from '../books.ts'
@@ -15,7 +16,7 @@ export interface OrdersDeps {
   /** Tried in this order. */
   readonly cas: readonly Ca[]
   readonly checks: Checks
-  readonly updater?: DnsUpdater
+  readonly updater?: DnsUpdater | undefined
   readonly sealer: Sealer
   /** Whether the host name still leads somewhere; orders of other names are dropped. The platform's own is not asked for. */
   readonly isWanted: (name: string) => boolean
@@ -48,12 +49,11 @@ export interface OrdersSettings {
   readonly atOnce?: number
 }
 
-export type FullSettings = Required<OrdersSettings>
+export type FullOrdersSettings = Required<OrdersSettings>
 
-const MINUTE_MS = 60_000
-export const DEFAULT_BACK_OFF_MS = [MINUTE_MS, 10 * MINUTE_MS, 100 * MINUTE_MS, 24 * 60 * MINUTE_MS]
+export const DEFAULT_BACK_OFF_MS = [MINUTE_MS, 10 * MINUTE_MS, 100 * MINUTE_MS, DAY_MS]
 
-export function withDefaults(settings: OrdersSettings): FullSettings {
+export function withDefaults(settings: OrdersSettings): FullOrdersSettings {
   return {
     now: Date.now,
     random: Math.random,

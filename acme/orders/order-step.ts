@@ -2,22 +2,36 @@
 
 import type { Ca } from '../ca/ca.ts'
 import { hostOf } from '../ca/ca-url.ts'
-import type { CertificateRow, ChallengeType, OrderRow, RenewalRow, RowAuthorization } from '../rows.ts'
-import type { FullSettings, OrdersDeps } from './order-settings.ts'
+import type {
+  CertificateRow,
+  ChallengeRow,
+  ChallengeType,
+  OrderRow,
+  RenewalRow,
+  RowAuthorization,
+} from '../rows.ts'
+import type { FullOrdersSettings, OrdersDeps } from './order-settings.ts'
 import { OrderTrouble } from './order-trouble.ts'
 
 export type StepResult =
-  | { readonly kind: 'next'; readonly row: OrderRow }
+  | NextResult
   | { readonly kind: 'issued'; readonly certificate: CertificateRow; readonly renewal: RenewalRow }
   /** Nobody needs it any more. */
   | { readonly kind: 'dropped'; readonly why: string }
+
+export interface NextResult {
+  readonly kind: 'next'
+  readonly row: OrderRow
+  /** To the challenges that the row speaks of, saved together with it. */
+  readonly answers?: readonly ChallengeRow[]
+}
 
 /** One small function per state: it does what the state asks for, and the caller saves the row it hands back. */
 export type Step = (row: OrderRow, run: StepRun) => Promise<StepResult>
 
 export interface StepRun {
   readonly deps: OrdersDeps
-  readonly settings: FullSettings
+  readonly settings: FullOrdersSettings
   /** The row's, or the one to ask next. */
   readonly ca: Ca
   /** Aborted when the hold is lost or this edge shuts down. */
@@ -34,10 +48,10 @@ export interface RunMemory {
   /** How often the answers had to be published once more. */
   republished?: number
   /** What a DNS server was given by this carrier, and still has, by full name. */
-  added?: { readonly name: string; readonly value: string }[]
+  added: { readonly name: string; readonly value: string }[]
 }
 
-export function next(row: OrderRow): StepResult {
+export function next(row: OrderRow): NextResult {
   return { kind: 'next', row }
 }
 

@@ -2,9 +2,8 @@
 
 import type { Problem } from '../ca/ca.ts'
 import { CaProblem, toCode } from '../ca/ca-problem.ts'
+import { MAX_DETAIL_CHARACTERS } from '../details.ts'
 import { AcmeError, type AcmeErrorCode, FAULTS } from '../errors.ts'
-
-const MAX_DETAIL_CHARACTERS = 500
 
 export interface Trouble {
   readonly code: AcmeErrorCode
@@ -14,6 +13,8 @@ export interface Trouble {
   readonly isOfCa: boolean
   /** The CA still has the order, which may be carried on later. */
   readonly keepsOrder: boolean
+  /** Nobody has said no: answers are lacking. */
+  readonly isUnknown?: boolean
   readonly problemType?: string
   /** Unix milliseconds: not before. */
   readonly retryAtMs?: number
@@ -72,9 +73,15 @@ export function toEndedTrouble(problem: Problem | undefined, name: string): Orde
   })
 }
 
-/** Whether the same request may well succeed a moment later. */
-export function isTransient(error: unknown): boolean {
-  return error instanceof CaProblem && error.isTransient
+/**
+ * How long to leave the CA alone before the same request may succeed; undefined where time alone does not help. A CA that
+ * sheds load by 503 with Retry-After goes on with what it has begun, so an order is not thrown away for that.
+ */
+export function findRestMs(error: unknown): number | undefined {
+  if (!(error instanceof CaProblem)) return undefined
+  const { status, retryAfterMs } = error.problem
+  if (status >= 500 && retryAfterMs !== undefined) return retryAfterMs
+  return error.isTransient ? 0 : undefined
 }
 
 export function isMissing(error: unknown): boolean {

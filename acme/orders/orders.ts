@@ -7,12 +7,14 @@ export interface OrderDemand {
   readonly names: readonly string[]
   readonly keyType: KeyType
   readonly cause: OrderRow['cause']
+  /** Ends the pause of one that failed, as an operator's does; `cause` then stays what it was. */
+  readonly isUrgent?: true
 }
 
 export interface Orders {
   /**
    * Writes the demand for the fleet, whichever edge carries it out; nothing when there is an order already. A failed
-   * one that waits is left to wait unless the cause is `operator`.
+   * one that waits is left to wait unless it is urgent, or the cause is `operator`.
    */
   want(demand: OrderDemand): Promise<void>
   /** Ended orders of this edge by `<CA's host>,<result>`; results are `issued` and the codes of failures. */

@@ -4,7 +4,7 @@ import type { CaAuthorization, CaOrder } from '../ca/ca.ts'
 import { hostOf } from '../ca/ca-url.ts'
 import { toBareName } from '../hostnames.ts'
 import type { OrderRow, RowAuthorization } from '../rows.ts'
-import { type Answer, addUpdated, createAnswer, loadPublished } from './challenge-rows.ts'
+import { type Answer, addByUpdate, createAnswer, loadPublished } from './challenge-rows.ts'
 import { toFailureBudgets } from './order-budgets.ts'
 import { askForKnown, lookUntil } from './order-patience.ts'
 import { hasChallenge, next, restart, type Step, type StepResult, type StepRun } from './order-step.ts'
@@ -33,9 +33,11 @@ async function publishAnswers(row: OrderRow, run: StepRun, order: CaOrder): Prom
     return next({ ...row, state: 'ready', authorizations: authorizations.map(toProven) })
   const types = await getTypes(row, run)
   const answers = await Promise.all(pending.map((one) => createAnswer(one, types, run)))
-  await run.deps.books.challenges.put(answers.map((answer) => answer.row))
   const known = authorizations.map((one) => toRowAuthorization(one, answers))
-  return next({ ...row, state: 'published', authorizations: known })
+  return {
+    ...next({ ...row, state: 'published', authorizations: known }),
+    answers: answers.map((answer) => answer.row),
+  }
 }
 
 function toRowAuthorization(one: CaAuthorization, answers: readonly Answer[]): RowAuthorization {
@@ -49,25 +51,30 @@ function toProven({ url, name, isWildcard }: CaAuthorization): RowAuthorization 
 
 /** `published`: gives the DNS server its part, and waits until every live edge, and every server of the zone, has the answers. */
 export const stepPublished: Step = async (row, run) => {
-  const { isWhole, answered, updated } = await loadPublished(row, run)
+  const { isWhole, byEdges, byUpdate } = await loadPublished(row, run)
   if (!isWhole) return republish(row, run)
   // Only now: whoever carries the order on finds in its row what is to be taken away.
-  await addUpdated(updated, run)
-  const ids = answered.map(({ id }) => id)
+  await addByUpdate(byUpdate, run)
+  const ids = byEdges.map(({ id }) => id)
   const { deps, settings, signal } = run
   const look = async (): Promise<readonly string[]> => {
     const missing = ids.length === 0 ? [] : await deps.books.challenges.findMissing(ids)
     if (missing.length > 0) return missing
     const views = await Promise.all(
-      updated.map(async ({ name, value }) => (await deps.updater?.isVisible(name, value, signal)) === true),
+      byUpdate.map(async ({ name, value }) => (await deps.updater?.isVisible(name, value, signal)) === true),
     )
-    return updated.filter((_, index) => views[index] === false).map(({ name }) => name)
+    return byUpdate.filter((_, index) => views[index] === false).map(({ name }) => name)
   }
   await lookUntil(run, look, {
     timeLimitMs: settings.confirmMs,
     isEnough: (missing) => missing.length === 0,
-    late: (missing) =>
-      toUnconfirmed(`Not there after ${settings.confirmMs / 1_000} s: ${missing.join(', ')}`),
+    late: (missing) => {
+      const { name, keyType } = row
+      deps.log.warn({ name, keyType, missing }, 'answers to challenges are not everywhere in time')
+      const count = missing.length === 1 ? 'one does' : `${missing.length} do`
+      const where = `${count} not have the answer after ${settings.confirmMs / 1_000} s`
+      return toUnconfirmed(`Of the edges and the zone's servers ${where}; the log names them`)
+    },
   })
   return next({ ...row, state: 'confirmed' })
 }

@@ -1,9 +1,9 @@
 /** When a certificate is to be replaced where its CA does not say. */
 
+import { DAY_MS } from '../../lib/durations.ts'
 import { toMoment } from '../../lib/moment.ts'
 import type { CertificateRow, RenewalRow } from '../rows.ts'
 
-const DAY_MS = 24 * 3_600_000
 const SHORT_LIFE_MS = 10 * DAY_MS
 /** Of the life, to either side, so that what was issued together is not renewed together. */
 const JITTER = 1 / 30
@@ -35,7 +35,7 @@ export function toFallbackMoment({ notBefore, notAfter }: Life, random: number):
   return Math.round(end - left + (2 * random - 1) * JITTER * life)
 }
 
-/** Of a certificate that has just come: its CA is asked at once. */
+/** The renewal of a certificate that has just come: its CA is asked at once. */
 export function createRenewal(
   certificate: CertificateRow,
   { nowMs, random }: { readonly nowMs: number; readonly random: number },

@@ -1,6 +1,6 @@
 /** Makes the signing request (PKCS#10, RFC 2986) of a certificate. */
 
-import { createPrivateKey, type KeyObject } from 'node:crypto'
+import type { KeyObject } from 'node:crypto'
 import { crypto } from 'acme-client'
 
 /**
@@ -11,9 +11,4 @@ export async function createSigningRequest(names: readonly string[], key: KeyObj
   const pem = key.export({ type: 'pkcs8', format: 'pem' })
   const [, request] = await crypto.createCsr({ altNames: [...names] }, pem)
   return Buffer.from(crypto.getPemBodyAsB64u(request), 'base64url')
-}
-
-/** The private key that `der`, PKCS#8, holds. */
-export function toKey(der: Buffer): KeyObject {
-  return createPrivateKey({ key: der, format: 'der', type: 'pkcs8' })
 }

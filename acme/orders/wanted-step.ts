@@ -1,18 +1,24 @@
 /** State `wanted`: looks whether the order makes sense, pays for it from the budgets, and gives it to a CA. */
 
+import { DAY_MS } from '../../lib/durations.ts'
 import { toMoment } from '../../lib/moment.ts'
 import { findCertId } from '../ca/ari.ts'
 import type { CaFacts } from '../ca/ca.ts'
 import { CaProblem } from '../ca/ca-problem.ts'
+import { WILDCARD_TYPES } from '../challenges/challenge-types.ts'
 import type { CheckOutcome } from '../checks/checks.ts'
+import type { AcmeErrorCode } from '../errors.ts'
+import { MAX_ORDERED_LABELS } from '../hostnames.ts'
 import { type ChallengeType, KEY_TYPES, type OrderRow } from '../rows.ts'
 import { toFailureBudgets, toNewcomerBudget, toOrderBudgets } from './order-budgets.ts'
 import { next, type Step, type StepRun, toFreshRow } from './order-step.ts'
 import { OrderTrouble } from './order-trouble.ts'
 import { isRenewalOf } from './renewal-moment.ts'
 
-/** As first handshakes have it (acme/serving/demand.ts). */
-const MAX_LABELS = 8
+/** What is replaced sooner is paid for: a clock that is wrong, or a CA's window in the past, would have it ordered without end. */
+const LEAST_AGE_MS = DAY_MS
+/** Of refusals that say nothing of what was asked for. */
+const PASSING_CODES: readonly AcmeErrorCode[] = ['ca_limited', 'ca_unreachable']
 
 export const stepWanted: Step = async (row, run) => {
   const why = await findNeedless(row, run)
@@ -21,9 +27,9 @@ export const stepWanted: Step = async (row, run) => {
   const facts = await ca.facts(signal)
   await getTypes(row, run)
   await checkFailures(row, run)
-  const replaces = await findReplaced(row, facts, run)
+  const { replaces, isOld } = await findReplaced(row, facts, run)
   // The CA does not count what replaces; an operator may ask for it every second.
-  const isFree = replaces !== undefined && row.cause !== 'operator'
+  const isFree = replaces !== undefined && isOld && row.cause !== 'operator'
   const paidCas = row.paidCas ?? []
   if (!isFree && !paidCas.includes(ca.directory)) {
     await pay(row, run)
@@ -63,8 +69,8 @@ export async function getTypes(row: OrderRow, run: StepRun): Promise<readonly Ch
 
 /** CAA is looked for at each label, and who owns a zone may have them by the hundred. @throws OrderTrouble certificate_dns */
 function checkLabels({ name, names }: OrderRow, { settings }: StepRun): void {
-  if (name === settings.domain || names.every((one) => one.split('.').length <= MAX_LABELS)) return
-  const detail = `No certificate is ordered for a name of more than ${MAX_LABELS} labels`
+  if (name === settings.domain || names.every((one) => one.split('.').length <= MAX_ORDERED_LABELS)) return
+  const detail = `No certificate is ordered for a name of more than ${MAX_ORDERED_LABELS} labels`
   throw new OrderTrouble({ code: 'certificate_dns', detail })
 }
 
@@ -77,17 +83,21 @@ function toUntriedFirst(
   return [...types.slice(first), ...types.slice(0, first)]
 }
 
-/** RFC 8555 section 8.4 and Baseline Requirements 3.2.2.4: of these types dns-01 alone proves wildcards. */
 function toAllowedTypes({ name, names }: OrderRow, { settings }: StepRun): readonly ChallengeType[] {
   const isWide = name === settings.domain || names.some((one) => one.startsWith('*.'))
-  return isWide ? ['dns-01'] : settings.challengeTypes
+  return isWide ? WILDCARD_TYPES : settings.challengeTypes
 }
 
+/** A forbidding CAA is told of first, since nothing else helps then. */
 function toCheckTrouble({ steps }: CheckOutcome): OrderTrouble {
   const notRight = steps.filter(({ state }) => state !== 'right')
-  const wrong = notRight.find(({ step }) => step === 'caa') ?? notRight[0]
-  const code = wrong?.step === 'caa' ? 'certificate_caa' : 'certificate_dns'
-  return new OrderTrouble({ code, detail: wrong?.detail ?? 'No challenge type can prove the names' })
+  const told =
+    notRight.find(({ step, state }) => step === 'caa' && state === 'wrong') ??
+    notRight.find(({ step }) => step !== 'caa') ??
+    notRight[0]
+  const code = told?.step === 'caa' ? 'certificate_caa' : 'certificate_dns'
+  const detail = told?.detail ?? 'No challenge type can prove the names'
+  return new OrderTrouble({ code, detail, isUnknown: told?.state === 'unknown' })
 }
 
 /** A CA that refused to validate a name too often locks the account out for an hour. @throws OrderTrouble certificate_budget */
@@ -118,13 +128,23 @@ function toBudgetTrouble(limit: string, nextAtMs: number): OrderTrouble {
 async function findReplaced(
   row: OrderRow,
   facts: CaFacts,
-  { ca, deps, memory }: StepRun,
-): Promise<string | undefined> {
-  if (!facts.hasRenewalInfo || row.of === undefined || memory.isReplacesRefused === true) return undefined
+  { ca, deps, memory, settings }: StepRun,
+): Promise<Replaced> {
+  const none = { replaces: undefined, isOld: false }
+  if (!facts.hasRenewalInfo || row.of === undefined || memory.isReplacesRefused === true) return none
   const kept = await deps.books.certificates.find(row.name, row.keyType)
-  const isOurs = kept?.row.ca === ca.directory && kept.row.source === 'acme'
-  const [leaf] = isOurs ? kept.row.chain : []
-  return leaf === undefined ? undefined : findCertId(Buffer.from(leaf, 'base64'))
+  if (kept?.row.ca !== ca.directory || kept.row.source !== 'acme') return none
+  const { chain, createdAt } = kept.row
+  const [leaf] = chain
+  return {
+    replaces: leaf === undefined ? undefined : findCertId(Buffer.from(leaf, 'base64')),
+    isOld: settings.now() - Date.parse(createdAt) > LEAST_AGE_MS,
+  }
+}
+
+interface Replaced {
+  readonly replaces: string | undefined
+  readonly isOld: boolean
 }
 
 interface OrderTerms {
@@ -150,9 +170,12 @@ async function orderFrom(row: OrderRow, run: StepRun, { facts, replaces }: Order
   }
 }
 
-/** RFC 9773 section 5: `alreadyReplaced`, or whatever else a CA dislikes about the field. */
+/**
+ * RFC 9773 section 5: CAs refuse the field as `alreadyReplaced`, `malformed`, or `unauthorized` where another account ordered
+ * what is replaced. If it was something else that they refused, the order without the field tells so.
+ */
 function isReplacesRefused(error: unknown): boolean {
-  if (!(error instanceof CaProblem)) return false
+  if (!(error instanceof CaProblem) || PASSING_CODES.includes(error.code)) return false
   const { type, status } = error.problem
-  return type === 'alreadyReplaced' || type === 'malformed' || status === 409
+  return status >= 400 && status < 500 && type !== 'accountDoesNotExist'
 }

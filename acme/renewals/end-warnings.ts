@@ -1,10 +1,11 @@
 /** Warns of uploaded certificates that end soon: nobody but their owner can replace them. */
 
+import { DAY_MS } from '../../lib/durations.ts'
 import type { Log } from '../../lib/log.ts'
 import { toMoment } from '../../lib/moment.ts'
 import type { KnownCertificate } from '../books.ts'
+import { toSlot } from '../rows.ts'
 
-const DAY_MS = 24 * 3_600_000
 /** The last one first; 0 when it has ended. */
 const DAYS = [0, 1, 7, 14, 30]
 
@@ -17,10 +18,11 @@ export function createEndWarnings(log: Log): EndWarnings {
   /** What was said last, of which certificate. */
   const said = new Map<string, string>()
   return {
-    warn: ({ name, keyType, notAfterMs }, nowMs) => {
+    warn: (known, nowMs) => {
+      const { name, keyType, notAfterMs } = known
       const days = DAYS.find((limit) => notAfterMs - nowMs <= limit * DAY_MS)
       const text = `${notAfterMs} ${days}`
-      const key = `${name}/${keyType}`
+      const key = toSlot(known)
       if (days === undefined || said.get(key) === text) return
       said.set(key, text)
       const notAfter = toMoment(notAfterMs)

@@ -6,9 +6,9 @@ import { isSingleLabel, toPlatformNames } from '../hostnames.ts'
 import type { OrderDemand } from '../orders/orders.ts'
 import { KEY_TYPES, type KeyType } from '../rows.ts'
 import { createEndWarnings, type EndWarnings } from './end-warnings.ts'
-import { planHurried } from './renewal-plan.ts'
+import { isRevoked, planRevoked } from './renewal-plan.ts'
 import {
-  type FullSettings,
+  type FullRenewalsSettings,
   type RenewalsDeps,
   type RenewalsSettings,
   withDefaults,
@@ -21,8 +21,8 @@ const SLICE = 200
 export interface Renewals extends AsyncDisposable {
   /** Nothing is looked at before. */
   open(): void
-  /** Has it replaced at once; nothing for a name without an ordered certificate. Rejects when the store is away. */
-  hurry(name: string, keyType: KeyType, reason: 'revoked' | 'operator'): Promise<void>
+  /** Has replaced at once what its CA has revoked; nothing for a name without an ordered certificate. Rejects when the store is away. */
+  hurry(name: string, keyType: KeyType): Promise<void>
 }
 
 /** Disposal gives the office to another edge and waits for what is under way. */
@@ -32,7 +32,7 @@ export function startRenewals(deps: RenewalsDeps, settings: RenewalsSettings): R
 
 class RenewalOffice implements Renewals {
   readonly #deps: RenewalsDeps
-  readonly #settings: FullSettings
+  readonly #settings: FullRenewalsSettings
   readonly #warnings: EndWarnings
   readonly #questions: WindowQuestions
   readonly #ending = new AbortController()
@@ -44,7 +44,7 @@ class RenewalOffice implements Renewals {
   /** Somebody asked for a look during the one under way. */
   #isRung = false
 
-  constructor(deps: RenewalsDeps, settings: FullSettings) {
+  constructor(deps: RenewalsDeps, settings: FullRenewalsSettings) {
     this.#deps = deps
     this.#settings = settings
     this.#warnings = createEndWarnings(deps.log)
@@ -57,11 +57,14 @@ class RenewalOffice implements Renewals {
     this.#look()
   }
 
-  async hurry(name: string, keyType: KeyType, reason: 'revoked' | 'operator'): Promise<void> {
+  async hurry(name: string, keyType: KeyType): Promise<void> {
     const known = this.#deps.table.get(name, keyType)
-    if (known?.source !== 'acme' || known.renewal?.reason === reason) return
-    const nowMs = this.#settings.now()
-    await this.#deps.books.certificates.putRenewal(planHurried(known.read(), known, { reason, nowMs }))
+    if (known?.source !== 'acme' || isRevoked(known)) return
+    // A renewal that failed before may wait for a day. First, since what is known to be revoked is not hurried again.
+    if (this.#deps.table.findOrder(name, keyType)?.state === 'failed') {
+      await this.#deps.orders?.want({ name, names: known.names, keyType, cause: 'renewal', isUrgent: true })
+    }
+    await this.#deps.books.certificates.putRenewal(planRevoked(known.read(), known, this.#settings.now()))
     this.#look()
     // The table may not have heard of it yet.
     this.#lookAgain()
@@ -97,19 +100,19 @@ class RenewalOffice implements Renewals {
 
   async #sweep(): Promise<void> {
     if (!this.#deps.table.ready) return
-    if (this.#deps.cas.length === 0) {
+    if (this.#deps.orders === undefined) {
       // For the warnings alone.
-      await this.#sort()
+      await this.#survey()
       return
     }
     await this.#wantPlatform()
     if (!(await this.#hasOffice())) return
-    const { due, toAsk } = await this.#sort()
+    const { due, toAsk } = await this.#survey()
     await this.#wantDue(due)
     const signal = AbortSignal.any([this.#ending.signal, this.#hold?.signal ?? this.#ending.signal])
     const isMore = await this.#questions.ask(toAsk, signal)
     // What a CA has just hurried is not left until the next sweep.
-    if (toAsk.length > 0) await this.#wantDue((await this.#sort()).due)
+    if (toAsk.length > 0) await this.#wantDue((await this.#survey()).due)
     if (isMore) this.#lookAgain()
   }
 
@@ -122,7 +125,7 @@ class RenewalOffice implements Renewals {
     for (const keyType of this.#isUploaded(domain) ? [] : keyTypes) {
       const known = this.#deps.table.get(domain, keyType)
       const isGood = known !== undefined && names.every((name) => known.names.includes(name))
-      if (!isGood) await this.#deps.orders.want({ name: domain, names, keyType, cause: 'platform' })
+      if (!isGood) await this.#deps.orders?.want({ name: domain, names, keyType, cause: 'platform' })
     }
   }
 
@@ -140,34 +143,34 @@ class RenewalOffice implements Renewals {
     return this.#hold !== undefined
   }
 
-  async #sort(): Promise<{
-    readonly due: readonly Due[]
-    readonly toAsk: readonly KnownCertificate[]
-  }> {
-    const due: Due[] = []
-    const toAsk: KnownCertificate[] = []
+  /** Looks at all certificates, and warns of uploads that end. */
+  async #survey(): Promise<Survey> {
+    const found: Survey = { due: [], toAsk: [] }
     const nowMs = this.#settings.now()
     let count = 0
     for (const known of this.#deps.table.list()) {
-      if (this.#isKept(known, nowMs)) {
-        if (isDue(known, nowMs)) due.push(known)
-        else if ((known.renewal?.askAtMs ?? 0) <= nowMs) toAsk.push(known)
-        due.push(...this.#listMissing(known))
-      }
+      this.#lookAt(known, nowMs, found)
       count += 1
       if (count % SLICE === 0) await turn(undefined, { signal: this.#ending.signal })
     }
-    return { due, toAsk }
+    return found
+  }
+
+  #lookAt(known: KnownCertificate, nowMs: number, { due, toAsk }: Survey): void {
+    if (known.source === 'upload') {
+      this.#warnings.warn(known, nowMs)
+      return
+    }
+    if (!this.#isRenewed(known)) return
+    if (isDue(known, nowMs)) due.push(known)
+    else if ((known.renewal?.askAtMs ?? 0) <= nowMs) toAsk.push(known)
+    due.push(...this.#listMissing(known))
   }
 
   /** Whether it is ordered anew at all. */
-  #isKept(known: KnownCertificate, nowMs: number): boolean {
+  #isRenewed({ name, keyType }: KnownCertificate): boolean {
     const { domain, keyTypes } = this.#settings
-    if (known.source === 'upload') {
-      this.#warnings.warn(known, nowMs)
-      return false
-    }
-    return keyTypes.includes(known.keyType) && (known.name === domain || this.#deps.isWanted(known.name))
+    return keyTypes.includes(keyType) && (name === domain || this.#deps.isWanted(name))
   }
 
   /** Key types that the settings have come to ask for, or whose first order was dropped. The platform's are wanted apart. */
@@ -195,9 +198,14 @@ class RenewalOffice implements Renewals {
     const next = left.slice(0, free)
     for (const { name, names, keyType } of next) {
       if (this.#ending.signal.aborted) return
-      await this.#deps.orders.want({ name, names, keyType, cause: 'renewal' })
+      await this.#deps.orders?.want({ name, names, keyType, cause: 'renewal' })
     }
   }
+}
+
+interface Survey {
+  readonly due: Due[]
+  readonly toAsk: KnownCertificate[]
 }
 
 /** What is wanted as soon as there is room for it; the earliest end first. */

@@ -1,18 +1,20 @@
 /** When one certificate is replaced, and when its CA is asked again, as its renewal row keeps it. */
 
+import { HOUR_MS } from '../../lib/durations.ts'
 import { toMoment } from '../../lib/moment.ts'
 import type { KnownCertificate } from '../books.ts'
 import type { RenewalInfo } from '../ca/ca.ts'
 import { toFallbackMoment, toRenewalOf } from '../orders/renewal-moment.ts'
 import type { CertificateRow, RenewalRow } from '../rows.ts'
 
-const HOUR_MS = 3_600_000
 /** RFC 9773 section 4.3.2: at least twice a day where the CA does not say. */
 export const ASK_MS = 12 * HOUR_MS
 /** Of a wait, to either side; many certificates came in the same hour. */
 const JITTER = 0.1
 /** A tenth of the life stays, whatever the CA says, for what may fail. */
 const SPARE = 1 / 10
+/** As `RenewalRow.reason` has it. */
+const REVOKED = 'revoked'
 
 interface Chance {
   readonly nowMs: number
@@ -33,7 +35,7 @@ export function planByWindow(
   const isSame = old?.windowStartMs === startMs && old.windowEndMs === endMs
   const chosenMs = isSame ? old.renewAtMs : startMs + random() * (endMs - startMs)
   const isHurried = endMs < toFallbackMoment(row, 0)
-  const reason = keptReason(known) ?? (isHurried ? 'window' : undefined)
+  const reason = isRevoked(known) ? REVOKED : isHurried ? 'window' : undefined
   return {
     ...createBase(row),
     renewAt: toMoment(Math.min(chosenMs, toLatestMs(row), hurriedMs(known))),
@@ -63,14 +65,10 @@ export function planWithoutWindow(
   }
 }
 
-/** Replaced at once. */
-export function planHurried(
-  row: CertificateRow,
-  known: Known,
-  { reason, nowMs }: { readonly reason: string; readonly nowMs: number },
-): RenewalRow {
+/** What its CA has revoked is replaced at once. */
+export function planRevoked(row: CertificateRow, known: Known, nowMs: number): RenewalRow {
   const renewAt = toMoment(Math.min(known.renewal?.renewAtMs ?? nowMs, nowMs))
-  return { ...planWithoutWindow(row, known, { nowMs, random: () => 0.5 }), renewAt, reason }
+  return { ...planWithoutWindow(row, known, { nowMs, random: () => 0.5 }), renewAt, reason: REVOKED }
 }
 
 function createBase(row: CertificateRow): Pick<RenewalRow, 'name' | 'keyType' | 'of'> {
@@ -82,12 +80,11 @@ function toLatestMs({ notBefore, notAfter }: CertificateRow): number {
   return endMs - SPARE * (endMs - Date.parse(notBefore))
 }
 
-/** A certificate that was revoked stays so, and an operator's word counts, whatever a window says. */
-function keptReason({ renewal }: Known): string | undefined {
-  const isKept = renewal?.reason === 'revoked' || renewal?.reason === 'operator'
-  return isKept ? renewal.reason : undefined
+/** A certificate that was revoked stays so, whatever a window says. */
+export function isRevoked({ renewal }: Known): boolean {
+  return renewal?.reason === REVOKED
 }
 
 function hurriedMs(known: Known): number {
-  return keptReason(known) === undefined ? Number.POSITIVE_INFINITY : (known.renewal?.renewAtMs ?? 0)
+  return isRevoked(known) ? (known.renewal?.renewAtMs ?? 0) : Number.POSITIVE_INFINITY
 }

@@ -9,8 +9,8 @@ import type { KeyType } from '../rows.ts'
 export interface RenewalsDeps {
   readonly table: CertificateTable
   readonly books: Pick<Books, 'certificates' | 'holds'>
-  readonly orders: Pick<Orders, 'want'>
-  /** None: nothing is wanted, and nobody is asked; uploads are warned of all the same. */
+  /** Absent where no CA is set: nothing is wanted, and nobody is asked; uploads are warned of all the same. */
+  readonly orders?: Pick<Orders, 'want'> | undefined
   readonly cas: readonly Ca[]
   /** Whether the host name still leads somewhere; what does not is left to expire. The platform's own is not asked for. */
   readonly isWanted: (name: string) => boolean
@@ -36,9 +36,9 @@ export interface RenewalsSettings {
   readonly questionsAtOnce?: number
 }
 
-export type FullSettings = Required<RenewalsSettings>
+export type FullRenewalsSettings = Required<RenewalsSettings>
 
-export function withDefaults(settings: RenewalsSettings): FullSettings {
+export function withDefaults(settings: RenewalsSettings): FullRenewalsSettings {
   return {
     now: Date.now,
     random: Math.random,

@@ -1,15 +1,15 @@
 /** Asks CAs when certificates are to be replaced (RFC 9773), as often as each CA wants to be asked. */
 
 import { setImmediate as turn } from 'node:timers/promises'
+import { HOUR_MS } from '../../lib/durations.ts'
 import type { KnownCertificate } from '../books.ts'
 import { findCertId } from '../ca/ari.ts'
 import type { Ca, RenewalInfo } from '../ca/ca.ts'
 import { CaProblem } from '../ca/ca-problem.ts'
-import type { CertificateRow } from '../rows.ts'
+import { type CertificateRow, toSlot } from '../rows.ts'
 import { ASK_MS, planByWindow, planWithoutWindow } from './renewal-plan.ts'
-import type { FullSettings, RenewalsDeps } from './renewal-settings.ts'
+import type { FullRenewalsSettings, RenewalsDeps } from './renewal-settings.ts'
 
-const HOUR_MS = 3_600_000
 /** After a question without an answer (RFC 9773 section 4.3.3: temporary errors are asked again, with pauses). */
 const RETRY_MS = HOUR_MS
 /** A CA that does not answer costs each question a time limit; the rest waits for a later sweep. */
@@ -30,14 +30,14 @@ export interface WindowQuestions {
   ask(certificates: readonly KnownCertificate[], signal: AbortSignal): Promise<boolean>
 }
 
-export function createWindowQuestions(deps: RenewalsDeps, settings: FullSettings): WindowQuestions {
+export function createWindowQuestions(deps: RenewalsDeps, settings: FullRenewalsSettings): WindowQuestions {
   const asker = new Asker(deps, settings)
   return { ask: (certificates, signal) => asker.ask(certificates, signal) }
 }
 
 class Asker implements WindowQuestions {
   readonly #deps: RenewalsDeps
-  readonly #settings: FullSettings
+  readonly #settings: FullRenewalsSettings
   /** Until when nothing is asked, by a CA's directory or by a certificate's name and key type. */
   readonly #quietUntilMs = new Map<string, number>()
   /** Of each CA in a row. */
@@ -45,7 +45,7 @@ class Asker implements WindowQuestions {
   /** Of the book in a row. */
   #refusals = 0
 
-  constructor(deps: RenewalsDeps, settings: FullSettings) {
+  constructor(deps: RenewalsDeps, settings: FullRenewalsSettings) {
     this.#deps = deps
     this.#settings = settings
   }
@@ -68,7 +68,11 @@ class Asker implements WindowQuestions {
         if (passed % SLICE === SLICE - 1) await turn(undefined, { signal })
       }
     }
-    await Promise.all(Array.from({ length: this.#settings.questionsAtOnce }, work))
+    // None goes on behind the end of the look, whatever becomes of the others.
+    const workers = Array.from({ length: this.#settings.questionsAtOnce }, work)
+    const ended = await Promise.allSettled(workers)
+    const failed = ended.find((one) => one.status === 'rejected')
+    if (failed !== undefined) throw failed.reason
     return asked >= MAX_QUESTIONS
   }
 
@@ -76,7 +80,7 @@ class Asker implements WindowQuestions {
   async #askOne(known: KnownCertificate, signal: AbortSignal): Promise<boolean> {
     const row = known.read()
     const ca = this.#deps.cas.find(({ directory }) => directory === row.ca)
-    if (this.#quietUntilMs.has(toKey(row)) || (ca && this.#quietUntilMs.has(ca.directory))) return false
+    if (this.#quietUntilMs.has(toSlot(row)) || (ca && this.#quietUntilMs.has(ca.directory))) return false
     try {
       await this.#deps.books.certificates.putRenewal(await this.#plan(known, { row, ca, signal }))
       this.#refusals = 0
@@ -86,7 +90,7 @@ class Asker implements WindowQuestions {
       if (this.#refusals > MAX_REFUSALS) throw error
       // One row that cannot be written must not keep the others from being asked.
       this.#deps.log.warn({ err: error, name: row.name }, 'when to renew could not be kept')
-      this.#rest(toKey(row), RETRY_MS)
+      this.#rest(toSlot(row), RETRY_MS)
     }
     return true
   }
@@ -140,10 +144,6 @@ interface Question {
   /** Undefined when the settings do not name it any more. */
   readonly ca: Ca | undefined
   readonly signal: AbortSignal
-}
-
-function toKey({ name, keyType }: CertificateRow): string {
-  return `${name}/${keyType}`
 }
 
 async function findInfo(

@@ -45,11 +45,6 @@ export class BoundedCache<Value, Key = string> {
     return young.value
   }
 
-  /** Looks without counting as a use. */
-  peek(key: Key): Value | undefined {
-    return (this.#kept.get(key) ?? this.#young.get(key))?.value
-  }
-
   set(key: Key, value: Value): void {
     const kept = this.#kept.get(key)
     if (kept !== undefined) {

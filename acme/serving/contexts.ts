@@ -5,13 +5,13 @@ import type { Log } from '../../lib/log.ts'
 import type { Sealer } from '../../lib/seal.ts'
 import type { KnownCertificate } from '../books.ts'
 import { toCertPem, toKeyPem } from '../pem.ts'
-import { KEY_TYPES, toRecordKey } from '../rows.ts'
+import { KEY_TYPES, toRecordKey, toSlot } from '../rows.ts'
 import { BoundedCache } from './bounded-cache.ts'
 
 export interface ContextsDeps {
   readonly sealer: Pick<Sealer, 'open'>
   /** Told of each certificate that is put into a context; leaf first, DER. */
-  readonly staples?: { notice(certificate: KnownCertificate, chain: readonly Buffer[]): void }
+  readonly staples: { notice(certificate: KnownCertificate, chain: readonly Buffer[]): void }
   readonly log: Log
 }
 
@@ -103,7 +103,7 @@ export class Contexts {
       if (chain[0]?.includes(TLS_FEATURE)) throw new Error('the certificate asks for stapling (RFC 7633)')
       const { certPem, keyPem } = this.open(certificate)
       const context = createSecureContext({ cert: certPem, key: keyPem, ciphers: CIPHERS })
-      this.#deps.staples?.notice(certificate, chain)
+      this.#deps.staples.notice(certificate, chain)
       return context
     } catch (error) {
       this.#broken.add(certificate)
@@ -113,8 +113,4 @@ export class Contexts {
       return undefined
     }
   }
-}
-
-function toSlot({ name, keyType }: Pick<KnownCertificate, 'name' | 'keyType'>): string {
-  return `${name}/${keyType}`
 }

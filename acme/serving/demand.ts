@@ -1,12 +1,12 @@
 /** Certificates on demand: the first handshake for a name that is served here starts its order, within budgets. */
 
-import { getDomain } from 'tldts'
 import { Buckets } from '../../lib/buckets.ts'
 import { toClient } from '../../lib/client-address.ts'
 import type { Log } from '../../lib/log.ts'
 import { toMoment } from '../../lib/moment.ts'
 import type { CertificateTable } from '../books.ts'
 import { AcmeError, type AcmeErrorCode } from '../errors.ts'
+import { findRegisteredDomain, MAX_ORDERED_LABELS } from '../hostnames.ts'
 import type { Orders } from '../orders/orders.ts'
 import type { KeyType, OrderRow } from '../rows.ts'
 import { Arrivals } from './arrivals.ts'
@@ -38,8 +38,6 @@ interface Note {
   readonly untilMs: number
 }
 
-/** Deeper names are a sign of a wildcard record that somebody walks through. */
-const MAX_LABELS = 8
 const MAX_NOTES = 10_000
 /** Who wants to be forgotten has to come from that many places. */
 const MAX_COUNTED = 20_000
@@ -90,7 +88,7 @@ export class Demand implements Disposable {
     const row = this.#findRow(hostname)
     if (row !== undefined)
       return row.state === 'failed' ? toRefusal(row) : new AcmeError('certificate_pending')
-    if (findRegisteredDomain(hostname) === undefined) return new AcmeError('certificate_refused')
+    if (findOrderedDomain(hostname) === undefined) return new AcmeError('certificate_refused')
     const note = this.#findNote(hostname)
     if (note === undefined) return undefined
     if (note.code === 'certificate_pending') return new AcmeError('certificate_pending')
@@ -123,7 +121,7 @@ export class Demand implements Disposable {
   }
 
   #start(hostname: string, address: string): Note {
-    const domain = findRegisteredDomain(hostname)
+    const domain = findOrderedDomain(hostname)
     if (domain === undefined) return this.#remember(hostname, 'certificate_refused', WANTED_MS)
     const client = toClient(address)
     const waitMs = Math.max(this.#clients.waitMs(client), this.#domains.waitMs(domain))
@@ -158,15 +156,16 @@ function createBuckets(perHour: number, now: () => number): Buckets {
 }
 
 /** Undefined for what no public CA issues for: `localhost`, a public suffix, a name that is too deep. */
-function findRegisteredDomain(hostname: string): string | undefined {
-  if (hostname.split('.').length > MAX_LABELS || /(?:^|\.)localhost$/.test(hostname)) return undefined
-  return getDomain(hostname, { allowPrivateDomains: true }) ?? undefined
+function findOrderedDomain(hostname: string): string | undefined {
+  const isNone = hostname.split('.').length > MAX_ORDERED_LABELS || /(?:^|\.)localhost$/.test(hostname)
+  return isNone ? undefined : findRegisteredDomain(hostname)
 }
 
 /**
- * Whoever visits the name is shown it. The rest is for its owner alone: it may name accounts, inner servers and edges.
+ * Whoever visits the name is shown it. The rest is for its owner alone: it may name accounts, inner servers and edges, and
+ * be the words of a private authority.
  */
-const PUBLIC_CODES: readonly string[] = ['certificate_dns', 'certificate_caa', 'ca_unauthorized']
+const PUBLIC_CODES: readonly string[] = ['certificate_dns', 'certificate_caa']
 
 function toRefusal({ lastError, nextTryAt }: OrderRow): AcmeError {
   const parts = [
@@ -174,7 +173,12 @@ function toRefusal({ lastError, nextTryAt }: OrderRow): AcmeError {
     ...(nextTryAt === undefined ? [] : [`It is tried again at ${nextTryAt}.`]),
   ]
   return new AcmeError('certificate_refused', {
-    ...(parts.length > 0 && { detail: parts.join(' ') }),
+    ...(parts.length > 0 && { detail: withoutStop(parts.join(' ')) }),
     context: { reason: lastError?.code, ...(nextTryAt && { retryAtMs: Date.parse(nextTryAt) }) },
   })
+}
+
+/** Steps are sentences; the detail of an error is not, and a page ends it itself. */
+function withoutStop(text: string): string {
+  return text.endsWith('.') ? text.slice(0, -1) : text
 }

@@ -1,23 +1,26 @@
-/** What metrics tell of certificates; reading all of them takes milliseconds, so it is done twice a minute at most. */
+/** What metrics tell of certificates; to read the ends of all of them takes milliseconds, so it is done twice a minute at most. */
 
 import type { CertificateTable, KnownCertificate } from '../books.ts'
-import { isWithin } from '../hostnames.ts'
+import type { DnsCounts } from '../dns/udp.ts'
 import type { Orders } from '../orders/orders.ts'
 import { KEY_TYPES, type KeyType } from '../rows.ts'
 import { isCurrent } from '../validity.ts'
 
 export interface ReportDeps {
   readonly table: Pick<CertificateTable, 'ageMs' | 'get' | 'list' | 'listOrders' | 'size'>
-  readonly orders?: Pick<Orders, 'counts'>
+  readonly orders?: Pick<Orders, 'counts'> | undefined
   readonly isServed: (hostname: string) => boolean
   /** Contexts in memory. */
   readonly countContexts: () => number
   /** What is left of each budget that counts for all: by limit. */
-  readonly budgetLeft?: () => ReadonlyMap<string, number>
+  readonly budgetLeft?: (() => ReadonlyMap<string, number>) | undefined
+  /** Absent where no DNS responder runs. */
+  readonly dnsCounts?: (() => Readonly<DnsCounts>) | undefined
 }
 
 /** Moments in Unix seconds. */
 export interface Report {
+  /** `platform`: of its own one alone. */
   readonly notAfter: Readonly<Record<'platform' | 'custom', number | undefined>>
   readonly known: number
   /** For how long the table has not been known to be fresh; Infinity before it was loaded. */
@@ -28,6 +31,8 @@ export interface Report {
   readonly failed: number
   readonly budget: ReadonlyMap<string, number>
   readonly ariWindowStart: number | undefined
+  /** Queries since the start, by what became of them; empty where no DNS responder runs. */
+  readonly dns: ReadonlyMap<string, number>
 }
 
 type Moments = Pick<Report, 'notAfter' | 'ariWindowStart'>
@@ -59,8 +64,15 @@ export function createReporter(deps: ReportDeps, settings: ReportSettings): () =
       ...{ known: deps.table.size, contexts: deps.countContexts(), open: rows.length - failed, failed },
       orders: deps.orders?.counts() ?? new Map(),
       budget: deps.budgetLeft?.() ?? new Map(),
+      dns: toDnsResults(deps.dnsCounts?.()),
     }
   }
+}
+
+function toDnsResults(counts: Readonly<DnsCounts> | undefined): ReadonlyMap<string, number> {
+  if (counts === undefined) return new Map()
+  const { answered, answeredOverTcp, truncated, dropped } = counts
+  return new Map(Object.entries({ answered, answered_tcp: answeredOverTcp, truncated, dropped }))
 }
 
 function readMoments(deps: ReportDeps, settings: ReportSettings): Moments {
@@ -68,7 +80,7 @@ function readMoments(deps: ReportDeps, settings: ReportSettings): Moments {
   let [platform, custom, window] = [Infinity, Infinity, Infinity]
   for (const known of deps.table.list()) {
     const { name, notAfterMs, renewal } = known
-    const isOwn = isWithin(name, domain)
+    const isOwn = name === domain
     const windowMs = renewal?.windowStartMs ?? Infinity
     const isSooner = notAfterMs < (isOwn ? platform : custom)
     // Most certificates are no news, and need no further look.
@@ -90,7 +102,7 @@ function isMissed(
   { table, isServed }: ReportDeps,
   { domain, keyTypes, now }: ReportSettings,
 ): boolean {
-  if (!isWithin(name, domain) && !isServed(name)) return false
+  if (name !== domain && !isServed(name)) return false
   const nowMs = now()
   const isOver = notAfterMs <= nowMs || (source === 'acme' && !keyTypes.includes(keyType))
   const others = KEY_TYPES.filter((type) => type !== keyType).map((type) => table.get(name, type))

@@ -1,6 +1,7 @@
 /** Which certificate answers which server name (SNI): stored ones first, then one on demand or of the local CA. */
 
 import type { SecureContext } from 'node:tls'
+import { HOUR_MS } from '../../lib/durations.ts'
 import type { Log } from '../../lib/log.ts'
 import type { Sealer } from '../../lib/seal.ts'
 import type { CertificateTable, KnownCertificate } from '../books.ts'
@@ -21,8 +22,8 @@ import { isCurrent } from '../validity.ts'
 import { Contexts, type ContextsDeps } from './contexts.ts'
 import { Demand, type DemandSettings } from './demand.ts'
 import { type Issuer, LocalCertificates } from './local-certificates.ts'
-import { type Certificates, type Client, toFirstOfEach, toPreferred } from './preference.ts'
-import { createReporter, type Report } from './report.ts'
+import { type ClientAbilities, toFirstOfEach, toPreferred } from './preference.ts'
+import { createReporter, type Report, type ReportDeps } from './report.ts'
 
 export interface ServingDeps {
   readonly table: Pick<
@@ -46,14 +47,15 @@ export interface ServingDeps {
   /** Whether this host name, in lower case, is served here. Asked in handshakes, so it must be a look-up in memory. */
   readonly isServed: (hostname: string) => boolean
   /** Absent where no CA is set. */
-  readonly orders?: Pick<Orders, 'want' | 'counts'>
-  readonly staples?: NonNullable<ContextsDeps['staples']> & {
+  readonly orders?: Pick<Orders, 'want' | 'counts'> | undefined
+  readonly staples: ContextsDeps['staples'] & {
     find(certificateDer: Buffer): Buffer | undefined
     /** Certificates that name a responder. */
     readonly size: number
   }
-  readonly tickets?: TicketKeys
-  readonly budgetLeft?: () => ReadonlyMap<string, number>
+  readonly tickets: TicketKeys
+  readonly budgetLeft?: ReportDeps['budgetLeft']
+  readonly dnsCounts?: ReportDeps['dnsCounts']
   readonly log: Log
 }
 
@@ -61,17 +63,16 @@ export interface ServingSettings {
   /** The platform domain, lower case. */
   readonly domain: string
   /** Those that are ordered on demand, the first one first. */
-  readonly keyTypes?: readonly KeyType[]
+  readonly keyTypes: readonly KeyType[]
   /** Contexts kept at most; those of the local CA are counted apart. Default 5,000. */
   readonly maxContexts?: number
   readonly demand?: Partial<Omit<DemandSettings, 'keyTypes' | 'now'>>
-  /** `onPlatform` rings at least so often, since a certificate of the local CA ends without a change; default a day. */
+  /** `onPlatform` rings at least so often, since certificates end without a change; default an hour. */
   readonly ringMs?: number
   /** Unix milliseconds. */
   readonly now?: () => number
 }
 
-const DAY_MS = 86_400_000
 const DEFAULT_CONTEXTS = 5_000
 const DEMAND = { waitMs: 8_000, maxWaiting: 100, clientPerHour: 20, domainPerHour: 40 }
 
@@ -82,11 +83,11 @@ export function createServing(deps: ServingDeps, settings: ServingSettings): Ser
 /** What answers a handshake. */
 type Choice =
   /** The best first. */
-  | { readonly kind: 'stored'; readonly certificates: Certificates }
+  | { readonly kind: 'stored'; readonly certificates: readonly KnownCertificate[] }
   /** The local CA makes one for this name alone. */
   | { readonly kind: 'local'; readonly names: readonly [string] }
   /** There is none (yet). */
-  | { readonly kind: 'lack'; readonly hostname: string; readonly found: Certificates }
+  | { readonly kind: 'lack'; readonly hostname: string; readonly found: readonly KnownCertificate[] }
   | { readonly kind: 'platform' }
 
 type Resolved = Required<Pick<ServingSettings, 'domain' | 'now' | 'ringMs'>> & {
@@ -102,13 +103,13 @@ export class Serving implements Disposable {
   readonly #demand: Demand | undefined
   readonly #answers: ChallengeAnswers
   readonly #stop: () => void
-  readonly tickets?: TicketKeys
+  readonly tickets: TicketKeys
   /** For metrics. */
   readonly report: () => Report
 
   constructor(deps: ServingDeps, settings: ServingSettings) {
-    const { domain, keyTypes = ['ec'], maxContexts = DEFAULT_CONTEXTS, now = Date.now } = settings
-    const { ringMs = DAY_MS } = settings
+    const { domain, keyTypes, maxContexts = DEFAULT_CONTEXTS, now = Date.now } = settings
+    const { ringMs = HOUR_MS } = settings
     this.#deps = deps
     this.#settings = { domain, now, ringMs, platformNames: toPlatformNames(domain) }
     this.#contexts = new Contexts(deps, maxContexts)
@@ -117,7 +118,7 @@ export class Serving implements Disposable {
     this.#demand =
       deps.orders === undefined ? undefined : new Demand({ ...deps, orders: deps.orders }, demand)
     this.#answers = new ChallengeAnswers(deps.table, now)
-    if (deps.tickets !== undefined) this.tickets = deps.tickets
+    this.tickets = deps.tickets
     this.#stop = deps.table.onCertificate((name) => this.#contexts.delete(name))
     const countContexts = () => this.#contexts.size + this.#local.size
     this.report = createReporter({ ...deps, countContexts }, { domain, keyTypes, now })
@@ -131,7 +132,7 @@ export class Serving implements Disposable {
   contextFor(
     serverName: string | undefined,
     address: string,
-    client?: Client,
+    client?: ClientAbilities,
   ): SecureContext | Promise<SecureContext> {
     const name = findHostname(serverName)
     const choice = this.#choose(name)
@@ -211,12 +212,12 @@ export class Serving implements Disposable {
   }
 
   findStaple(certificateDer: Buffer): Buffer | undefined {
-    return this.#deps.staples?.find(certificateDer)
+    return this.#deps.staples.find(certificateDer)
   }
 
   /** False while no certificate in use names a responder. */
   hasStaples(): boolean {
-    return (this.#deps.staples?.size ?? 0) > 0
+    return this.#deps.staples.size > 0
   }
 
   [Symbol.dispose](): void {
@@ -238,14 +239,17 @@ export class Serving implements Disposable {
     return isLocal ? { kind: 'local', names: [name] } : { kind: 'lack', hostname: name, found }
   }
 
-  #usable(found: Certificates): Certificates {
+  #usable(found: readonly KnownCertificate[]): readonly KnownCertificate[] {
     if (found.length === 0) return found
     const nowMs = this.#settings.now()
     const isUsable = (it: KnownCertificate) => isCurrent(it, nowMs) && !this.#contexts.isBroken(it)
     return found.every(isUsable) ? found : found.filter(isUsable)
   }
 
-  #contextOf(certificates: Certificates, client: Client | undefined): SecureContext | undefined {
+  #contextOf(
+    certificates: readonly KnownCertificate[],
+    client: ClientAbilities | undefined,
+  ): SecureContext | undefined {
     for (const certificate of toPreferred(certificates, client)) {
       const context = this.#contexts.find(certificate)
       if (context !== undefined) return context
@@ -253,7 +257,7 @@ export class Serving implements Disposable {
     return undefined
   }
 
-  #platformContext(client?: Client): SecureContext | Promise<SecureContext> {
+  #platformContext(client?: ClientAbilities): SecureContext | Promise<SecureContext> {
     const stored = this.#usable(this.#deps.table.find(this.#settings.domain))
     return this.#contextOf(stored, client) ?? this.#local.contextFor(this.#settings.platformNames)
   }
@@ -269,7 +273,7 @@ export class Serving implements Disposable {
   }
 
   /** With a wrong clock a name has to wait, and with an uploaded certificate it is its owner's turn. */
-  #isOpenTo(hostname: string, found: Certificates): boolean {
+  #isOpenTo(hostname: string, found: readonly KnownCertificate[]): boolean {
     const nowMs = this.#settings.now()
     return found.every(
       ({ name, source, notAfterMs }) => notAfterMs <= nowMs && !(name === hostname && source === 'upload'),

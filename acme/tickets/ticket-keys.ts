@@ -1,5 +1,6 @@
 /** Keys of session tickets (RFC 5077) that all edges share through the store, so that a client resumes on any of them. */
 
+import { HOUR_MS } from '../../lib/durations.ts'
 import { KeyRotation } from '../../lib/key-rotation.ts'
 import type { Log } from '../../lib/log.ts'
 import type { Sealer } from '../../lib/seal.ts'
@@ -17,8 +18,8 @@ export interface TicketKeysDeps {
 }
 
 export interface TicketKeysSettings {
-  /** For how long a key seals new tickets; it opens them for a day more. Default 12; at most 143 (RFC 8446 section 4.6.1). */
-  readonly sealHours?: number
+  /** For how long a key seals new tickets; it opens them for a day more. At most 143 (RFC 8446 section 4.6.1). */
+  readonly sealHours: number
   /** How long a start waits for the first key; default 5,000. */
   readonly firstKeyMs?: number
   /** Unix milliseconds. */
@@ -36,7 +37,6 @@ export interface SharedTicketKeys extends TicketKeys, AsyncDisposable {
   rotate(): Promise<void>
 }
 
-const HOUR_MS = 3_600_000
 const DAY_HOURS = 24
 const FIRST_KEY_MS = 5_000
 /** A ticket lives seven days at most. */
@@ -48,9 +48,9 @@ const MAX_SEAL_HOURS = 7 * DAY_HOURS - TICKET_MS / HOUR_MS - 1
  */
 export async function startTicketKeys(
   deps: TicketKeysDeps,
-  settings: TicketKeysSettings = {},
+  settings: TicketKeysSettings,
 ): Promise<SharedTicketKeys> {
-  const { sealHours = 12, firstKeyMs = FIRST_KEY_MS, now = Date.now } = settings
+  const { sealHours, firstKeyMs = FIRST_KEY_MS, now = Date.now } = settings
   if (!(sealHours > 0 && sealHours <= MAX_SEAL_HOURS))
     throw new AcmeError('certificate_setting', {
       detail: `A ticket's key seals for at most ${MAX_SEAL_HOURS} h`,

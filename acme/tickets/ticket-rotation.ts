@@ -1,5 +1,6 @@
 /** Which key seals tickets, which are known, and when the next one is due: decided from the rows alone, so that all edges agree. */
 
+import { DAY_MS, HOUR_MS } from '../../lib/durations.ts'
 import { findCurrent, findNextTurn, toTurns } from '../../lib/key-rotation.ts'
 import { toMoment } from '../../lib/moment.ts'
 import type { TicketKeyRow } from '../rows.ts'
@@ -13,10 +14,8 @@ export interface RotationSettings {
 
 export type TicketKeyPlan = Pick<TicketKeyRow, 'sealsFrom' | 'knownUntil'>
 
-const MINUTE_MS = 60_000
-const HOUR_MS = 60 * MINUTE_MS
 /** A ticket is good for a day after the last moment in which its key seals. */
-export const TICKET_MS = 24 * HOUR_MS
+export const TICKET_MS = DAY_MS
 
 /** For how long a key is known everywhere before it seals: an hour, or a quarter of a key's time. */
 function aheadOf(sealMs: number): number {

@@ -8,11 +8,13 @@ import {
   readBits,
   readChildren,
   readDer,
+  readInteger,
   readOid,
   readTime,
   TAGS,
   toBitString,
   toDer,
+  toInteger,
   toOid,
 } from '../../acme/der.ts'
 
@@ -41,6 +43,23 @@ t.test('object identifiers keep their numbers', (t) => {
   for (const text of ['1.2.840.113549.1.1.11', '2.5.29.17', '1.3.6.1.5.5.7.1.31', '0.9.2342', '2.999.3'])
     t.equal(readOid(readDer(toOid(text))), text)
   t.equal(toOid('1.2.840.10045.4.3.2').toString('hex'), '06082a8648ce3d040302')
+  t.end()
+})
+
+t.test('integers are not negative, of any length', (t) => {
+  for (const [value, hex] of [
+    [0n, '020100'],
+    [127n, '02017f'],
+    [128n, '02020080'],
+    [65_537n, '0203010001'],
+    [1n << 64n, '0209010000000000000000'],
+  ] as const) {
+    t.equal(toInteger(value).toString('hex'), hex)
+    t.equal(readInteger(readDer(Buffer.from(hex, 'hex'))), value)
+  }
+  for (const hex of ['0200', '020180', '0202ff7f', '040100'])
+    t.throws(() => readInteger(readDer(Buffer.from(hex, 'hex'))), DerError, hex)
+  t.throws(() => readInteger(undefined), DerError)
   t.end()
 })
 

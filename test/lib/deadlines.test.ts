@@ -3,6 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { Deadlines, type Watched } from '../../lib/deadlines.ts'
+import { lostTimeFor } from '../helpers/lost-time.ts'
 import { until } from '../helpers/until.ts'
 
 function deadlinesFor(t: Test): Deadlines {
@@ -46,10 +47,12 @@ t.test('asks no more who was deleted, and asks once who was added twice', async 
   deadlines.add(leaving)
   deadlines.add(staying)
   deadlines.add(staying)
-  await until(() => staying.times.length === 1, 'a tick')
+  await until(() => staying.times.length >= 1, 'a tick')
   deadlines.delete(leaving)
-  await until(() => staying.times.length >= 3, 'more ticks')
-  t.equal(leaving.times.length, 1)
+  const [left, stayed] = [leaving, staying].map(({ times }) => times.length)
+  t.equal(left, stayed)
+  await until(() => staying.times.length >= Number(stayed) + 2, 'more ticks')
+  t.equal(leaving.times.length, left)
   t.equal(new Set(staying.times).size, staying.times.length)
 })
 
@@ -74,17 +77,19 @@ t.test('asks nobody after its disposal', async (t) => {
   const deadlines = deadlinesFor(t)
   const watched = counting()
   deadlines.add(watched)
-  await until(() => watched.times.length === 1, 'a tick')
+  await until(() => watched.times.length >= 1, 'a tick')
   deadlines[Symbol.dispose]()
+  const ticks = watched.times.length
   await sleep(250)
-  t.equal(watched.times.length, 1)
+  t.equal(watched.times.length, ticks)
 })
 
 t.test('asks within a fraction of a second, so that a limit is late by no more than that', async (t) => {
   const deadlines = deadlinesFor(t)
   const watched = counting()
+  const lostMs = lostTimeFor(t)
   const before = performance.now()
   deadlines.add(watched)
   await until(() => watched.times.length > 0, 'a tick', 2_000)
-  t.ok((watched.times[0] ?? 0) - before < 1_000)
+  t.ok((watched.times[0] ?? 0) - before < 1_000 + lostMs())
 })

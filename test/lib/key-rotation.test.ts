@@ -2,8 +2,8 @@
 
 import t, { type Test } from 'tap'
 import { findCurrent, findNextTurn, KeyRotation, type RotatedKeys, toTurns } from '../../lib/key-rotation.ts'
+import { createListLog } from '../helpers/list-log.ts'
 import { until } from '../helpers/until.ts'
-import { createListLog } from '../routing/logs.ts'
 
 const HOUR_MS = 3_600_000
 const START = Date.parse('2026-01-31T12:00:00Z')

@@ -11,9 +11,9 @@ const MALFORMED = `GET / HTTP/1.1\r\nHost: a\r\nCookie: session=${SECRET}\r\nAut
 t.test('reports a malformed request without its bytes', async (t) => {
   const edge = await edgeFor(t)
   t.match(await exchange(await edge.dialPlain(), MALFORMED), { status: 400 })
-  const reports = () => edge.logged.filter(({ fields }) => fields.error_code === 'request_syntax')
+  const reports = () => edge.logged.filter(({ error_code }) => error_code === 'request_syntax')
   await until(() => reports().length === 1, 'a report')
-  t.match(reports()[0]?.fields, { remote_ip: '127.0.0.1' })
+  t.match(reports()[0], { remote_ip: '127.0.0.1' })
   const seen: unknown[] = []
   const collect = (value: unknown): void => {
     if (typeof value === 'object' && value !== null && !seen.includes(value)) {

@@ -17,6 +17,10 @@ const REPORT = {
   failed: 2,
   budget: new Map([['account', 239]]),
   ariWindowStart: undefined,
+  dns: new Map([
+    ['answered', 12],
+    ['dropped', 0],
+  ]),
 }
 
 const CERTIFICATE_LINES = [
@@ -27,6 +31,8 @@ const CERTIFICATE_LINES = [
   'edge_cert_orders_open 3',
   'edge_cert_orders_failed 2',
   'edge_acme_rate_budget_remaining{limit="account"} 239',
+  'edge_dns_queries_total{result="answered"} 12',
+  'edge_dns_queries_total{result="dropped"} 0',
   'edge_cert_orders_total{ca="ca.example",result="ok"} 7',
   'edge_cert_orders_total{ca="[::1],8443",result="failed"} 1',
 ]
@@ -43,7 +49,7 @@ t.test(
     registerCertificates(registry, certificates)
     for (let look = 1; look <= 2; look += 1) {
       const text = await registry.metrics()
-      const lines = text.split('\n').filter((line) => /^edge_(?:cert|acme|ari)_/.test(line))
+      const lines = text.split('\n').filter((line) => /^edge_(?:cert|acme|ari|dns)_/.test(line))
       t.same(lines.sort(), CERTIFICATE_LINES.toSorted())
       t.equal(reports, look)
       await new Promise(setImmediate)
@@ -51,10 +57,13 @@ t.test(
   },
 )
 
-t.test('tells nothing of certificates that nobody reports, and no labels without end', async (t) => {
-  const silent = new Registry()
-  registerCertificates(silent, () => undefined)
-  t.notMatch(await silent.metrics(), /^edge_(?:cert|acme|ari)_/m)
+t.test('tells nothing of DNS where no queries are answered', async (t) => {
+  const registry = new Registry()
+  registerCertificates(registry, () => ({ ...REPORT, dns: new Map() }))
+  t.notMatch(await registry.metrics(), /^edge_dns_/m)
+})
+
+t.test('tells no labels without end', async (t) => {
   const many = new Map(Array.from({ length: 500 }, (_, at) => [`ca${at},ok`, 1]))
   const registry = new Registry()
   registerCertificates(registry, () => ({ ...REPORT, orders: many, budget: many }))

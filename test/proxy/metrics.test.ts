@@ -3,6 +3,7 @@
 import t from 'tap'
 import { createMetrics, type Gauges } from '../../proxy/metrics.ts'
 import type { TableState } from '../../proxy/ops-listener.ts'
+import { EMPTY_REPORT } from '../helpers/quiet-certificates.ts'
 import { type FakeRequest, fakeExchange } from './fake-exchange.ts'
 
 const TABLE = { source: 'store', revision: 17, rows: 3, ageSeconds: 0.5, refused: 2, held: true } as const
@@ -17,6 +18,7 @@ const GAUGES: Gauges = {
   wakes: () => ({ held: 3, asked: 7 }),
   undecided: () => 8,
   revocationAgeMs: () => 1_500,
+  certificates: () => EMPTY_REPORT,
 }
 
 function metricsOf(...requests: (FakeRequest & { readonly seconds?: number })[]) {

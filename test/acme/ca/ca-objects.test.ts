@@ -149,9 +149,26 @@ t.test('reads what a directory offers', async (t) => {
 t.test('follows plain HTTP on this machine alone, and only from a directory that is there', async (t) => {
   const here = 'http://127.0.0.1:5/directory'
   t.equal(checkUrl('http://[::1]:4/x', here), 'http://[::1]:4/x')
-  t.equal(checkUrl('https://ca.example/x', here), 'https://ca.example/x')
   t.throws(() => checkUrl('http://ca.example/x', here), CaProblem)
   t.throws(() => checkUrl('http://127.0.0.1/x', DIRECTORY), CaProblem)
+})
+
+t.test('follows an authority to hosts of its own registered domain alone', async (t) => {
+  const directory = 'https://acme.ca.example.co.uk:14000/directory'
+  for (const url of ['https://acme.ca.example.co.uk/x', 'https://ari.example.co.uk/x']) {
+    t.equal(checkUrl(url, directory), url)
+  }
+  const foreign = [
+    'https://vault.corp.internal/x',
+    'https://10.0.0.5/x',
+    'https://other.co.uk/x',
+    'https://acme.ca.example.co.uk.other.example/x',
+  ]
+  for (const url of foreign) t.throws(() => checkUrl(url, directory), CaProblem, url)
+  t.equal(checkUrl('https://10.0.0.5:9/x', 'https://10.0.0.5/directory'), 'https://10.0.0.5:9/x')
+  t.throws(() => checkUrl('https://10.0.0.6/x', 'https://10.0.0.5/directory'), CaProblem)
+  t.throws(() => checkUrl('https://vault/x', 'https://pebble/directory'), CaProblem)
+  t.throws(() => checkUrl('https://vault.internal/x', 'http://127.0.0.1:5/directory'), CaProblem)
 })
 
 t.test('takes the certificates of a chain and nothing else', async (t) => {
@@ -171,6 +188,20 @@ t.test('takes the certificates of a chain and nothing else', async (t) => {
     leaf + ' '.repeat(200_000),
   ]
   for (const body of bodies) t.throws(() => parseChain(body), { code: 'ca_nonsense' })
+})
+
+t.test('reads no key of a kind that is not in use', async (t) => {
+  const { issue } = await createIssuer()
+  const csr = await createRequest(['a.example'])
+  const leaf = await issue({ csr, notBefore: new Date(), notAfter: new Date(Date.now() + 1e6) })
+  const hex = parseChain(leaf)[0]?.toString('hex') ?? ''
+  // The last byte of the OID of a curve: P-256, and prime192v3.
+  const odd = hex.replace('2a8648ce3d030107', '2a8648ce3d030103')
+  t.not(odd, hex)
+  const base64 = Buffer.from(odd, 'hex').toString('base64')
+  const pem = `-----BEGIN CERTIFICATE-----\n${base64}\n-----END CERTIFICATE-----\n`
+  t.ok(new X509Certificate(pem), 'Node reads it')
+  t.throws(() => parseChain(pem), { code: 'ca_nonsense' })
 })
 
 t.test('fails in one way alone, whatever it is given', async (t) => {

@@ -81,8 +81,10 @@ t.test('gives each kind its code', async (t) => {
 
 t.test('takes 503 with Retry-After for a limit, and without one for a fault', async (t) => {
   const body = { type: `${URN}serverInternal`, detail: 'busy' }
-  t.equal(new CaProblem(toProblem({ status: 503, retryAfter: '5', body }, NOW)).code, 'ca_limited')
-  t.equal(new CaProblem(toProblem({ status: 503, retryAfter: undefined, body }, NOW)).code, 'ca_unreachable')
+  const later = new CaProblem(toProblem({ status: 503, retryAfter: '5', body }, NOW))
+  t.match(later, { code: 'ca_limited', isTransient: false }, 'it is not asked before its moment')
+  const broken = new CaProblem(toProblem({ status: 503, retryAfter: undefined, body }, NOW))
+  t.match(broken, { code: 'ca_unreachable', isTransient: true })
 })
 
 t.test('says what an error without a problem document is', async (t) => {

@@ -21,7 +21,7 @@ t.test('waits for no answer longer than it may', async (t) => {
     const start = performance.now()
     const error = await failureOf(ca.createOrder({ names: NAMES }, GO), CaProblem)
     t.match(error, { code: 'ca_unreachable', problem: { type: 'timeout', status: 0 } }, resource)
-    t.ok(performance.now() - start < 2_000, resource)
+    t.ok(performance.now() - start < 10_000, resource)
     small.heal()
   }
 })
@@ -85,7 +85,7 @@ t.test('trusts public roots, those it is given, and no others', async (t) => {
   const small = await smallCaFor(t, { isHttps: true })
   const { directory } = small
   const error = await failureOf(caFor(t, { directory }).facts(GO), CaProblem)
-  t.match(error, { code: 'ca_unreachable', detail: /certificate/ })
+  t.match(error, { code: 'ca_unreachable', detail: /UNABLE_TO_VERIFY/ })
   const bundle = `# our own\n${small.rootPem}\n${small.serverRootPem}`
   t.ok(await caFor(t, { directory, trustedPem: bundle }).facts(GO))
   t.throws(() => caFor(t, { directory, trustedPem: 'nonsense' }), { code: 'certificate_setting' })

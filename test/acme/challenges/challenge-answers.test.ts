@@ -1,4 +1,4 @@
-/** Answers to http-01 and tls-alpn-01: exact bytes, and of pending challenges alone. */
+/** Answers to http-01 and tls-alpn-01: exact bytes, and of the table's challenges alone. */
 
 import { createHash, X509Certificate } from 'node:crypto'
 import { once } from 'node:events'
@@ -6,23 +6,24 @@ import type { AddressInfo } from 'node:net'
 import { connect, createServer } from 'node:tls'
 import '../../../acme/x509.ts'
 import { X509Certificate as ParsedCertificate } from '@peculiar/x509'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { createAlpnCertificate } from '../../../acme/challenges/alpn-certificate.ts'
 import { ChallengeAnswers } from '../../../acme/challenges/challenge-answers.ts'
 import type { ChallengeRow } from '../../../acme/rows.ts'
-import { MemoryTable } from '../serving/memory-table.ts'
+import { bedFor, caughtUp } from '../../helpers/certificate-bed.ts'
+import { challengeOf } from '../../helpers/certificate-rows.ts'
+import { putChallenges } from '../../helpers/challenge-writes.ts'
 
-const HOUR_MS = 3_600_000
+const ALPN = challengeOf('c1', { type: 'tls-alpn-01', name: 'shop.example' })
 
-function challengeOf(changes: Partial<ChallengeRow>): ChallengeRow {
-  const expiresAt = new Date(Date.now() + HOUR_MS).toISOString()
-  return { id: 'c1', type: 'tls-alpn-01', name: 'shop.example', value: 'token.print', expiresAt, ...changes }
-}
-
-function answersFor(...challenges: readonly ChallengeRow[]) {
-  const table = new MemoryTable()
-  table.challenges.push(...challenges)
-  return { table, answers: new ChallengeAnswers(table, Date.now) }
+async function answersFor(t: Test, ...rows: readonly ChallengeRow[]) {
+  const bed = await bedFor(t)
+  const put = async (...more: readonly ChallengeRow[]) => {
+    await putChallenges(bed.store, more)
+    await caughtUp(bed)
+  }
+  await put(...rows)
+  return { put, answers: new ChallengeAnswers(bed.table, Date.now) }
 }
 
 t.test('the certificate says what RFC 8737 section 3 asks for', (t) => {
@@ -49,7 +50,7 @@ t.test('the certificate says what RFC 8737 section 3 asks for', (t) => {
 })
 
 t.test('is shown to a client that asks for acme-tls/1', async (t) => {
-  const { answers } = answersFor(challengeOf({}))
+  const { answers } = await answersFor(t, ALPN)
   const server = createServer({
     ALPNProtocols: ['acme-tls/1'],
     SNICallback: (name, done) => done(null, answers.findAlpn(name)),
@@ -69,36 +70,26 @@ t.test('is shown to a client that asks for acme-tls/1', async (t) => {
   socket.destroy()
 })
 
-t.test('is made once for each answer', (t) => {
-  const { table, answers } = answersFor(challengeOf({}))
+t.test('is made once for each answer', async (t) => {
+  const { put, answers } = await answersFor(t, ALPN)
   const first = answers.findAlpn('shop.example')
+  t.ok(first)
   t.equal(answers.findAlpn('shop.example'), first)
-  table.challenges[0] = challengeOf({ value: 'token.other' })
+  await put({ ...ALPN, value: 'token.other' })
+  t.ok(answers.findAlpn('shop.example'))
   t.not(answers.findAlpn('shop.example'), first)
-  t.end()
 })
 
-t.test('there is none for a name that is not pending, nor after its time', (t) => {
-  const past = new Date(Date.now() - 1_000).toISOString()
-  const { answers } = answersFor(
-    challengeOf({ name: 'old.example', expiresAt: past }),
-    challengeOf({ type: 'http-01', name: 'web.example', token: 'tok' }),
-  )
-  for (const name of ['shop.example', 'old.example', 'web.example'])
-    t.equal(answers.findAlpn(name), undefined)
-  t.end()
+t.test('there is none for a name without a challenge, or with one of another type', async (t) => {
+  const { answers } = await answersFor(t, challengeOf('web', { name: 'web.example' }))
+  for (const name of ['shop.example', 'web.example']) t.equal(answers.findAlpn(name), undefined)
 })
 
-t.test('http-01 is answered on the name that it is for, and while it is pending', (t) => {
-  const past = new Date(Date.now() - 1_000).toISOString()
-  const { answers } = answersFor(
-    challengeOf({ type: 'http-01', token: 'tok', value: 'tok.print' }),
-    challengeOf({ type: 'http-01', token: 'old', value: 'old.print', expiresAt: past }),
-  )
+t.test('http-01 is answered on the name that it is for', async (t) => {
+  const row = challengeOf('web', { name: 'shop.example', token: 'tok', value: 'tok.print' })
+  const { answers } = await answersFor(t, row)
   t.equal(answers.findHttp('shop.example', 'tok'), 'tok.print')
   t.equal(answers.findHttp('SHOP.example', 'tok'), 'tok.print')
   t.equal(answers.findHttp('other.example', 'tok'), undefined)
-  t.equal(answers.findHttp('shop.example', 'old'), undefined)
   t.equal(answers.findHttp('shop.example', 'none'), undefined)
-  t.end()
 })

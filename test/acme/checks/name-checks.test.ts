@@ -110,6 +110,17 @@ t.test('without settings our addresses are those of the platform domain', async 
   })
 })
 
+t.test('a look-up that brought a part of our addresses calls none of the others foreign', async (t) => {
+  const a = { [NAME]: ['192.0.2.7'], [DOMAIN]: ['192.0.2.7'] }
+  const aaaa = { [NAME]: ['2001:db8::7'], [DOMAIN]: failure('ETIMEOUT') }
+  const outcome = await check({ a, aaaa }, { addresses: [] })
+  t.strictSame(outcome.types, [])
+  t.match(outcome.steps[0], { step: 'dns', state: 'unknown', next: 'Try again.' })
+  t.match(outcome.steps[0]?.detail, /whether 2001:db8::7 is ours is not known/)
+  const without = { a, aaaa: { [DOMAIN]: failure('ETIMEOUT') } }
+  t.strictSame((await check(without, { addresses: [] })).types, ['tls-alpn-01', 'http-01'])
+})
+
 t.test('a wildcard is proven by a delegation alone', async (t) => {
   const good = { cname: { [FROM]: [TARGET.toUpperCase()] }, soa: { [ZONE]: [SOA] } }
   const names = [`*.${NAME}`]

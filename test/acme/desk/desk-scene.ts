@@ -8,18 +8,18 @@ import type { CheckDemand, CheckStep } from '../../../acme/checks/checks.ts'
 import { createDesk } from '../../../acme/desk/desk.ts'
 import type { CertificateChange, DeskSettings } from '../../../acme/desk/desk-settings.ts'
 import type { OrderDemand } from '../../../acme/orders/orders.ts'
-import type { CertificateRow, KeyType, OrderRow } from '../../../acme/rows.ts'
+import type { KeyType, OrderRow } from '../../../acme/rows.ts'
 import { createSealer } from '../../../lib/seal.ts'
 import { createBooks } from '../../../routing/certificates/books.ts'
 import { startCertificateTable } from '../../../routing/certificates/certificate-table.ts'
 import { startMemoryStore } from '../../../routing/store/memory-store.ts'
+import { CA, certificateOf, orderOf, renewalOf } from '../../helpers/certificate-rows.ts'
+import { createListLog } from '../../helpers/list-log.ts'
+import { type Minted, mintChain, NOW } from '../../helpers/minted.ts'
 import { until } from '../../helpers/until.ts'
-import { createListLog } from '../../routing/logs.ts'
-import { type Minted, mintChain, NOW } from '../imports/minted.ts'
 
 export const SHOP = 'www.shop.example'
 export const AT = new Date(NOW).toISOString()
-export const CA = 'https://ca.example/directory'
 const FACTS: CaFacts = {
   profiles: [],
   hasRenewalInfo: true,
@@ -44,6 +44,8 @@ export interface DeskScene {
 export interface DeskOptions extends Partial<DeskSettings> {
   readonly steps?: readonly CheckStep[]
   readonly cas?: readonly Ca[]
+  /** False: there is no CA to order from. */
+  readonly isManaged?: boolean
   /** DNS never answers. */
   readonly hangs?: boolean
 }
@@ -62,7 +64,7 @@ export async function deskFor(t: Test, options: DeskOptions = {}): Promise<DeskS
   const demands: CheckDemand[] = []
   const changes: CertificateChange[] = []
   const served = new Set([SHOP])
-  const { steps = [], cas = [caOf(CA)], hangs = false, ...settings } = options
+  const { steps = [], cas = [caOf(CA)], hangs = false, isManaged = true, ...settings } = options
   const desk = createDesk(
     {
       table,
@@ -70,7 +72,7 @@ export async function deskFor(t: Test, options: DeskOptions = {}): Promise<DeskS
       cas,
       sealer,
       checks: { check: (demand, signal) => answer(demands, demand, { steps, signal, hangs }) },
-      orders: { want: async (demand) => void wanted.push(demand) },
+      orders: isManaged ? { want: async (demand) => void wanted.push(demand) } : undefined,
       isServed: (hostname) => served.has(hostname),
     },
     {
@@ -78,7 +80,6 @@ export async function deskFor(t: Test, options: DeskOptions = {}): Promise<DeskS
       keyTypes: ['ec', 'rsa'],
       limits: { domain: 40, set: 4, account: 240, failures: 4 },
       challengeTypes: ['tls-alpn-01', 'http-01'],
-      isManaged: true,
       now: () => NOW,
       ...settings,
     },
@@ -113,21 +114,18 @@ export async function putOrdered(
 ): Promise<Minted> {
   const names = name === 'example.test' ? [name, `*.${name}`] : [name]
   const { leaf, intermediate } = await mintChain({ names, kind: keyType === 'ec' ? 'P-256' : 'rsa-2048' })
-  const row: CertificateRow = {
-    ...{ name, names, keyType, source: 'acme', ca: CA },
+  const row = certificateOf(name, {
+    ...{ names, keyType },
     chain: [leaf, intermediate].map(({ der }) => der.toString('base64')),
     sealedKey: sealer.seal('the key', `certificate/${name}/${keyType}`),
     notBefore: new Date(NOW - 86_400_000).toISOString(),
     notAfter: new Date(NOW + 80 * 86_400_000).toISOString(),
     createdAt: new Date(NOW - 86_400_000).toISOString(),
-  }
-  const renewAt = new Date(NOW + 50 * 86_400_000).toISOString()
-  await books.certificates.put(row, {
-    ...{ name, keyType, renewAt, askAt: renewAt },
-    of: `${row.notAfter} ${row.createdAt}`,
-    windowStart: renewAt,
-    windowEnd: new Date(NOW + 52 * 86_400_000).toISOString(),
   })
+  const renewAt = new Date(NOW + 50 * 86_400_000).toISOString()
+  const windowEnd = new Date(NOW + 52 * 86_400_000).toISOString()
+  const renewal = renewalOf(row, { renewAt, askAt: renewAt, windowStart: renewAt, windowEnd })
+  await books.certificates.put(row, renewal)
   await until(() => table.get(name, keyType) !== undefined, 'the table has the certificate')
   return leaf
 }
@@ -137,11 +135,7 @@ export async function spend({ books }: DeskScene, budgets: readonly Budget[]): P
 }
 
 export async function putOrder({ books, table }: DeskScene, order: Partial<OrderRow>): Promise<void> {
-  const row: OrderRow = {
-    ...{ name: SHOP, names: [SHOP], keyType: 'ec', state: 'ordered', createdAt: AT, cause: 'demand' },
-    ...{ ca: CA, failures: 0 },
-    ...order,
-  }
+  const row = orderOf(SHOP, { state: 'ordered', createdAt: AT, ca: CA, ...order })
   await books.orders.put(row, 0)
   await until(() => table.findOrder(row.name, row.keyType) !== undefined, 'the table has the order')
 }

@@ -5,8 +5,9 @@ import t from 'tap'
 import { AcmeError } from '../../../acme/errors.ts'
 import { toOrderBudgets } from '../../../acme/orders/order-budgets.ts'
 import type { OrderFailure } from '../../../acme/rows.ts'
-import { daysFromNow, mintChain } from '../imports/minted.ts'
-import { AT, CA, caOf, deskFor, putOrder, putOrdered, SHOP, spend, statesOf } from './desk-scene.ts'
+import { CA } from '../../helpers/certificate-rows.ts'
+import { daysFromNow, mintChain } from '../../helpers/minted.ts'
+import { AT, caOf, deskFor, putOrder, putOrdered, SHOP, spend, statesOf } from './desk-scene.ts'
 
 t.test('a name without a certificate is told what comes next, an unknown one is refused', async (t) => {
   const scene = await deskFor(t)
@@ -46,6 +47,22 @@ t.test('a certificate is shown with its issuer, end, renewal and window', async 
       /ec from CN=Authority .*, ordered, ends at .*, renewed at 2026-08-04.* \(the CA wants it from .* to .*\)\.$/,
   })
   t.notMatch(JSON.stringify(view), /sealed/)
+})
+
+t.test('a renewal that has not come is shown, and a usual one of this hour is not', async (t) => {
+  const stepAt = async (now: number) => {
+    const scene = await deskFor(t, { now: () => now })
+    await putOrdered(scene)
+    return (await scene.desk.view(SHOP)).steps.at(-1)
+  }
+  const renewAtMs = daysFromNow(50).getTime()
+  t.match(await stepAt(renewAtMs + 60_000), { step: 'certificate', state: 'right' })
+  t.match(await stepAt(renewAtMs + 2 * 3_600_000), {
+    step: 'certificate',
+    state: 'waiting',
+    detail: /, was to be renewed at 2026-08-04/,
+    next: /certificate renew www\.shop\.example/,
+  })
 })
 
 t.test("names one label below the platform's share its certificate", async (t) => {
@@ -138,7 +155,10 @@ t.test('check asks DNS, authorities and budgets, in the order of an order', asyn
     ...['route right', 'dns right', 'caa wrong', 'budget right'],
     ...['ca right', 'ca unknown', 'order right', 'certificate waiting'],
   ])
-  t.match(check.steps[3]?.detail, 'Left: account 240 of 240, set 4 of 4, domain 40 of 40, failures 4 of 4.')
+  t.match(
+    check.steps[3]?.detail,
+    'Left: account 240 of 240, set 4 of 4, domain 40 of 40, account-new 160 of 160, failures 4 of 4.',
+  )
   t.match(check.steps[5]?.detail, 'b.example does not answer: it is down')
   t.match(scene.demands, [
     {
@@ -194,7 +214,7 @@ t.test('renew orders each kind of key, but nothing for an upload or a stranger',
   scene.wanted.length = 0
   await t.rejects(scene.desk.renew('www.other.example', scene.note), { code: 'certificate_unknown' })
   const { leaf } = await mintChain()
-  await scene.desk.upload(SHOP, { certificate: leaf.pem, key: leaf.keyPem }, scene.note)
+  await scene.desk.upload(SHOP, { certificate: leaf.pem, key: leaf.keyPem }, scene)
   const refused = await scene.desk.renew(SHOP, scene.note).catch((error: unknown) => error)
   t.ok(refused instanceof AcmeError && refused.code === 'certificate_unmanaged')
   t.match(refused, { detail: /was uploaded, and is not ordered here/ })

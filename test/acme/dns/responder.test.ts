@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { createServer } from 'node:net'
 import t from 'tap'
 import { startDnsResponder } from '../../../acme/dns/responder.ts'
-import { dig, responderFor, ZONE } from '../../helpers/responder-scene.ts'
+import { askOverUdp, dig, responderFor, ZONE } from '../../helpers/responder-scene.ts'
 
 t.test('dig reads it over UDP and TCP, with the options that resolvers send', async (t) => {
   const { port, values, counts } = await responderFor(t)
@@ -31,6 +31,13 @@ t.test('dig reads it over UDP and TCP, with the options that resolvers send', as
     t.notMatch(text, /WARNING: (?!recursion)|malformed/)
   }
   t.match(counts(), { answered: 10, answeredOverTcp: 2, truncated: 0, dropped: 0 })
+})
+
+t.test('counts what is no query as dropped, and as nothing else', async (t) => {
+  const { port, counts } = await responderFor(t, { burst: 3, answersPerSecond: 1, now: () => 0 })
+  const noQuery = Buffer.from('000084000000000000000000', 'hex')
+  t.equal(await askOverUdp(port, noQuery, Buffer.alloc(2)), undefined)
+  t.same(counts(), { answered: 1, answeredOverTcp: 0, truncated: 0, dropped: 2 })
 })
 
 t.test('dig is told what is not there, and not allowed', async (t) => {

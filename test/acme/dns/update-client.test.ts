@@ -92,9 +92,12 @@ t.test('fails in time when nobody answers, and at once when it is aborted', asyn
     code: 'certificate_dns_update',
     detail: /no answer within 50 ms/,
   })
-  await t.rejects(createDnsUpdater({}, { ...settings, timeoutMs: 50 }).isVisible(NAME, 'value', signal), {
-    code: 'certificate_dns_update',
-  })
+  const isVisible = await createDnsUpdater({}, { ...settings, timeoutMs: 50 }).isVisible(
+    NAME,
+    'value',
+    signal,
+  )
+  t.equal(isVisible, false, 'an answer that was lost is asked for again')
   const reason = new Error('lost the hold')
   const abort = new AbortController()
   const updater = createDnsUpdater({}, { ...settings, timeoutMs: 60_000 })

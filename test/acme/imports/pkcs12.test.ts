@@ -7,7 +7,7 @@ import t, { type Test } from 'tap'
 import { AcmeError } from '../../../acme/errors.ts'
 import { readUpload } from '../../../acme/imports/upload.ts'
 import { folderFor } from '../../helpers/folder.ts'
-import { type Chain, mintChain, NOW } from './minted.ts'
+import { type Chain, mintChain, NOW } from '../../helpers/minted.ts'
 
 const RULES = { now: () => NOW, hostnames: ['www.shop.example'] }
 

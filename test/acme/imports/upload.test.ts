@@ -17,7 +17,7 @@ import {
   pkcs1Of,
   SERVER_AUTH,
   sec1Of,
-} from './minted.ts'
+} from '../../helpers/minted.ts'
 
 const RULES = { now: () => NOW, hostnames: ['www.shop.example'] }
 const pem = (key: Minted, ...certificates: readonly Minted[]) => ({
@@ -51,7 +51,6 @@ t.test('a chain in any order becomes leaf first, without its root', async (t) =>
       read.chain.map((der) => new X509Certificate(der).subject),
       ['CN=leaf', intermediate.subject],
     )
-    t.same(read.names, ['www.shop.example', '*.shop.example'])
     t.equal(read.keyType, 'ec')
     t.ok(read.keyDer.equals(leaf.key.export({ type: 'pkcs8', format: 'der' })))
     t.same([read.notBefore, read.notAfter], [daysFromNow(-10), daysFromNow(80)])
@@ -117,17 +116,13 @@ t.test('a key that is another, encrypted, damaged, or not alone', async (t) => {
   t.match(await reasonOf(pem(intermediate, intermediate)), /authority \(CA:TRUE\)/)
 })
 
-t.test('a key with the right public half that does not sign is found out', async (t) => {
-  const { leaf } = await mintChain({ kind: 'rsa-2048' })
-  const jwk = leaf.key.export({ format: 'jwk' })
-  const { createPrivateKey } = await import('node:crypto')
-  const flipped = Buffer.from(jwk.d ?? '', 'base64url')
-    .reverse()
-    .toString('base64url')
-  const swapped = { ...jwk, d: flipped, dp: jwk.dq ?? '', dq: jwk.dp ?? '' }
-  const broken = createPrivateKey({ key: swapped as never, format: 'jwk' })
-  const key = broken.export({ type: 'pkcs8', format: 'pem' }).toString()
-  t.match(await reasonOf({ certificate: leaf.pem, key }), /does not sign for the certificate: it is damaged/)
+t.test('a chain that is too long for handshakes', async (t) => {
+  const names = (count: number) =>
+    Array.from({ length: count }, (_, at) => `${at}.a-name-of-usual-length.example`).concat(RULES.hostnames)
+  const { leaf, intermediate, root } = await mintChain({ names: names(100) })
+  t.equal(await reasonOf(pem(leaf, leaf, intermediate, root)), '', 'a hundred names are none too many')
+  const long = await mint({ names: names(500), issuer: intermediate })
+  t.match(await reasonOf(pem(long, long, intermediate)), /The chain has \d+ bytes.*; 16384 is the most/)
 })
 
 t.test('names: alternative names alone, and a wildcard for one label', async (t) => {
@@ -200,6 +195,11 @@ t.test('what a certificate is for', async (t) => {
   )
   t.match(await tries({ extensions: [extension('1.2.3.4', '0500', true)] }), /critical extension 1\.2\.3\.4/)
   t.equal(await tries({ extensions: [extension('1.2.3.4', '0500')] }), '')
+  t.match(
+    await tries({ extensions: [extension('2.5.29.15', '0500')] }),
+    /cannot be read/,
+    'a key usage that is none',
+  )
 })
 
 t.test('a chain that is none', async (t) => {
@@ -239,10 +239,10 @@ t.test('keys that are made to cost much are never verified with', async (t) => {
     ),
   )
   const upload = pem(leaf, ...dear, leaf)
-  const startedAt = performance.now()
+  const before = process.threadCpuUsage()
   t.match(await reasonOf(upload), /Certificate 1 has a key that is not taken here/)
-  const ms = performance.now() - startedAt
-  t.ok(ms < 50, `${ms} ms`)
+  const ms = process.threadCpuUsage(before).user / 1_000
+  t.ok(ms < 200, `${ms} ms of the processor`)
   const own = await mint({ names: ['www.shop.example'], key: dearKey, kind: 'rsa-2048' })
   t.match(await reasonOf(pem(own, leaf)), /public exponent of more than 32 bits/)
   const large = await mint({ isAuthority: true, key: newKey('rsa-5120'), kind: 'rsa-2048' })

@@ -18,7 +18,7 @@ const issuer = await createIssuer()
 const key = await generateKey('ec')
 const csr = await createSigningRequest(names, key)
 const times = { notBefore: new Date(nowMs - DAY_MS), notAfter: new Date(nowMs + DAY_MS) }
-const leafPem = await issuer.issue({ csr, ...times, isMustStaple: false })
+const leafPem = await issuer.issue({ csr, ...times })
 const pem = `${leafPem}\n${issuer.intermediatePem}`
 const expected = { names, key, nowMs }
 

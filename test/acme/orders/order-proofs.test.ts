@@ -1,8 +1,9 @@
 /** How names are proven when the first way does not do, when answers vanish, and when others write meanwhile. */
 
 import t from 'tap'
+import { putChallenges } from '../../helpers/challenge-writes.ts'
 import { until } from '../../helpers/until.ts'
-import { DOMAIN, demandOf, dieAt, orderSceneFor } from './order-scene.ts'
+import { DOMAIN, demandOf, dieAt, killEdge, orderSceneFor } from './order-scene.ts'
 
 const NAME = 'www.customer.example'
 const HOUR_MS = 3_600_000
@@ -38,15 +39,15 @@ t.test('does not go on against the authority when answers do not stay', async (t
 
 t.test('publishes answers anew that are about to run out', async (t) => {
   const scene = await orderSceneFor(t)
-  const killed = await scene.startEdge('one', {}, dieAt('published'))
-  await killed.orders.want(demandOf(NAME))
-  await until(killed.isDead, 'the first edge is dead')
-  await killed.stop()
+  await killEdge(scene, dieAt('published'), { demand: demandOf(NAME) })
   const order = await scene.books.orders.find(NAME, 'ec')
   const ids = order?.row.authorizations?.flatMap(({ challenge }) => challenge?.id ?? []) ?? []
   const rows = await scene.books.challenges.find(ids)
   const expiresAt = new Date(Date.now() + 3_000).toISOString()
-  await scene.books.challenges.put(rows.map((row) => ({ ...row, expiresAt })))
+  await putChallenges(
+    scene.store,
+    rows.map((row) => ({ ...row, expiresAt })),
+  )
   const edge = await scene.startEdge('two')
   await scene.issued(edge, NAME)
   t.same(scene.states(NAME).filter((state) => state === 'published').length, 1, 'published again')
@@ -81,8 +82,6 @@ t.test('leaves no value in the DNS server, when an upload takes the order away',
   )
   const order = await scene.books.orders.find(DOMAIN, 'ec')
   if (order === undefined) throw new Error('no order')
-  const ids = order.row.authorizations?.flatMap(({ challenge }) => challenge?.id ?? []) ?? []
-  await scene.books.challenges.delete(ids)
   await scene.books.orders.delete(order)
   const [ca] = scene.cas
   if (ca !== undefined) ca.options.pollsUntilDone = 0
@@ -92,10 +91,9 @@ t.test('leaves no value in the DNS server, when an upload takes the order away',
 
 t.test('says in the order what is in the DNS server before it is there', async (t) => {
   const scene = await orderSceneFor(t, { hasUpdater: true })
-  const killed = await scene.startEdge('one', {}, dieAt('published'))
-  await killed.orders.want({ name: DOMAIN, names: [DOMAIN], keyType: 'ec', cause: 'platform' })
-  await until(killed.isDead, 'the edge is dead')
-  await killed.stop()
+  await killEdge(scene, dieAt('published'), {
+    demand: { name: DOMAIN, names: [DOMAIN], keyType: 'ec', cause: 'platform' },
+  })
   t.same(
     [...scene.txt.values()].flatMap((values) => [...values]),
     [],

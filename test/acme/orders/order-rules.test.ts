@@ -7,7 +7,7 @@ import { createCaChoice } from '../../../acme/orders/ca-choice.ts'
 import { toAccountBudget, toFailureBudgets, toOrderBudgets } from '../../../acme/orders/order-budgets.ts'
 import { toResumedRow, toRowAfterFailure } from '../../../acme/orders/order-failing.ts'
 import { withDefaults } from '../../../acme/orders/order-settings.ts'
-import { OrderTrouble, toEndedTrouble, toTrouble } from '../../../acme/orders/order-trouble.ts'
+import { OrderTrouble, type Trouble, toEndedTrouble, toTrouble } from '../../../acme/orders/order-trouble.ts'
 import { isRenewalOf, toFallbackMoment, toRenewalOf } from '../../../acme/orders/renewal-moment.ts'
 import type { OrderRow } from '../../../acme/rows.ts'
 
@@ -119,10 +119,21 @@ t.test('keeps an order that the authority may still have, but not for ever', asy
   t.match(toRowAfterFailure({ ...row, failures: 7 }, failing, settings), { url: row.url, failures: 7 })
 })
 
-t.test('never waits longer than ten minutes for what failed unexpectedly', async (t) => {
-  const failing = { trouble: toTrouble(new Error('odd'), NOW_MS), directory: CA, hasNext: () => false }
-  const failed = toRowAfterFailure({ ...row, failures: 5 }, failing, settings)
-  t.equal(Date.parse(failed.nextTryAt ?? '') - NOW_MS, 600_000)
+t.test('never waits longer than ten minutes for what the name is not to be blamed for', async (t) => {
+  const { url: _none, ...unordered } = row
+  const waitOf = (trouble: Trouble, of: OrderRow = unordered, failures = 5) => {
+    const failing = { trouble, directory: CA, hasNext: () => false }
+    const { nextTryAt = '' } = toRowAfterFailure({ ...of, failures }, failing, settings)
+    return Date.parse(nextTryAt) - NOW_MS
+  }
+  t.equal(waitOf(toTrouble(new Error('odd'), NOW_MS)), 600_000)
+  const unknown = { code: 'certificate_dns', detail: 'no answer', isUnknown: true } as const
+  t.equal(waitOf(new OrderTrouble(unknown).trouble), 600_000)
+  const forEver = waitOf(new OrderTrouble(unknown).trouble, unordered, 8)
+  t.equal(forEver, DAY_MS, 'no outage lasts that long: it is the name after all')
+  const silence = new OrderTrouble({ code: 'ca_unreachable', detail: '' }).trouble
+  t.equal(waitOf(silence), 600_000)
+  t.equal(waitOf(silence, row), DAY_MS, 'orders that come to nothing use the budgets up')
 })
 
 t.test('gives up what was said to one authority when it goes to the next', async (t) => {
@@ -133,7 +144,15 @@ t.test('gives up what was said to one authority when it goes to the next', async
   const waiting = toRowAfterFailure(row, { trouble, directory: CA, hasNext: () => false }, settings)
   t.match(waiting, { state: 'failed', url: row.url, csr: row.csr, ca: CA, failures: 1 })
   t.notOk('triedCas' in waiting)
-  t.match(toResumedRow(waiting), { state: 'ordered', url: row.url })
+  t.match(toResumedRow(waiting, NOW_MS), { state: 'ordered', url: row.url })
+})
+
+t.test('an order that was paid for is so until the budget has it again', async (t) => {
+  const { trouble } = new OrderTrouble({ code: 'ca_refused', detail: '' })
+  const failing = { trouble, directory: CA, hasNext: () => false }
+  const failed = toRowAfterFailure({ ...row, paidCas: [CA] }, failing, settings)
+  t.same(toResumedRow(failed, NOW_MS + 60_000).paidCas, [CA])
+  t.notOk('paidCas' in toResumedRow(failed, NOW_MS + 3 * 3_600_000))
 })
 
 t.test('leaves an authority alone that does not answer, while there is another', async (t) => {

@@ -10,12 +10,12 @@ import { startOrders } from '../../../acme/orders/order-runner.ts'
 import type { OrdersSettings } from '../../../acme/orders/order-settings.ts'
 import type { CarriedOrders, OrderDemand } from '../../../acme/orders/orders.ts'
 import type { KeyType, OrderState } from '../../../acme/rows.ts'
-import type { Log } from '../../../lib/log.ts'
 import { createBooks } from '../../../routing/certificates/books.ts'
 import { startCertificateTable } from '../../../routing/certificates/certificate-table.ts'
 import { startPresence } from '../../../routing/presence.ts'
 import { startMemoryStore } from '../../../routing/store/memory-store.ts'
-import type { Store } from '../../../routing/store/store.ts'
+import type { Lease, Store } from '../../../routing/store/store.ts'
+import { createListLog, type Line } from '../../helpers/list-log.ts'
 import { SEALER } from '../../helpers/sealer.ts'
 import { type SmallCa, type SmallCaServerOptions, smallCaFor } from '../../helpers/small-ca.ts'
 import type { Attempt } from '../../helpers/small-ca-types.ts'
@@ -23,13 +23,8 @@ import { until } from '../../helpers/until.ts'
 
 export const DOMAIN = 'platform.example'
 export const LIMITS = { domain: 1_000, set: 1_000, account: 1_000, failures: 100 }
-const HOLD_MS = 400
-
-export interface LogLine {
-  readonly level: string
-  readonly fields: Record<string, unknown>
-  readonly message: string
-}
+/** No machine stands still for so long. What a killed edge held is given back by `stop`, as if it had run out. */
+const HOLD_MS = 20_000
 
 /** Of calls over an edge's border, to the store and to CAs. After `true` the edge does nothing any more. */
 export type Fate = (call: {
@@ -45,7 +40,7 @@ export interface SceneEdge {
   readonly table: CertificateTable
   readonly books: Books
   isDead(): boolean
-  /** What it would do at the end of its process; not needed after it was killed. */
+  /** What it would do at the end of its process; after it was killed, the time of its holds runs out with it. */
   stop(): Promise<void>
 }
 
@@ -53,11 +48,11 @@ export interface OrderScene {
   readonly store: Store
   readonly cas: readonly SmallCa[]
   readonly books: Books
-  readonly lines: LogLine[]
+  readonly lines: readonly Line[]
   /** What the DNS server has, by full name. */
   readonly txt: Map<string, Set<string>>
   /** Instead of DNS; may be changed. */
-  check: (demand: CheckDemand) => CheckOutcome
+  check: (demand: CheckDemand) => CheckOutcome | Promise<CheckOutcome>
   readonly demands: CheckDemand[]
   /** Names that are not served any more. */
   readonly unwanted: Set<string>
@@ -81,12 +76,12 @@ export function demandOf(name: string, changes: Partial<OrderDemand> = {}): Orde
 
 export async function orderSceneFor(t: Test, options: SceneOptions = {}): Promise<OrderScene> {
   const store = await startMemoryStore()
-  const lines: LogLine[] = []
+  const lines: Line[] = []
   const txt = new Map<string, Set<string>>()
   const edges = new Set<SceneEdge>()
   const validate = (attempt: Attempt) => judge(attempt, { txt, edges })
   const cas = await Promise.all((options.cas ?? [{}]).map((ca) => smallCaFor(t, { validate, ...ca })))
-  const log = listLog(lines, { isDead: false })
+  const log = createListLog({ lines })
   const scene: OrderScene = {
     ...{ store, cas, lines, txt },
     books: createBooks({ store, log }, { holdMs: HOLD_MS }),
@@ -94,20 +89,38 @@ export async function orderSceneFor(t: Test, options: SceneOptions = {}): Promis
     demands: [],
     unwanted: new Set(),
     startEdge: async (name, settings = {}, fate = () => false) => {
-      const edge = await startEdge({ scene, options }, { name, settings, fate })
+      const edge = await startEdge({ scene, lines, options }, { name, settings, fate })
       edges.add(edge)
       t.teardown(() => edge.stop())
       return edge
     },
     issued: (edge, name, keyType = 'ec') =>
       until(() => edge.table.get(name, keyType) !== undefined, `a certificate for ${name}`, 20_000),
-    states: (name) => lines.filter(({ fields }) => fields.name === name).map(({ fields }) => fields.state),
+    states: (name) => lines.filter((line) => line.name === name).map(({ state }) => state),
   }
   return scene
 }
 
+interface KilledTerms {
+  readonly demand: OrderDemand
+  readonly settings?: Partial<OrdersSettings>
+}
+
+/** Runs an edge that wants the order until it has died of its fate. */
+export async function killEdge(
+  scene: OrderScene,
+  fate: Fate,
+  { demand, settings = {} }: KilledTerms,
+): Promise<void> {
+  const edge = await scene.startEdge('killed', settings, fate)
+  await edge.orders.want(demand).catch(() => {})
+  await until(edge.isDead, 'the edge is dead')
+  await edge.stop()
+}
+
 interface Ground {
   readonly scene: OrderScene
+  readonly lines: Line[]
   readonly options: SceneOptions
 }
 
@@ -118,13 +131,14 @@ interface EdgeTerms {
 }
 
 async function startEdge(
-  { scene, options }: Ground,
+  { scene, lines, options }: Ground,
   { name, settings, fate }: EdgeTerms,
 ): Promise<SceneEdge> {
   const stack = new AsyncDisposableStack()
   const life = { isDead: false }
-  const log = listLog(scene.lines, life)
-  const store = gate(scene.store, life, fate)
+  const log = createListLog({ lines, isDead: () => life.isDead })
+  const leases: Lease[] = []
+  const store = gate(noting(scene.store, leases), life, fate)
   const record = { name, version: '1', startedAt: '2026-01-31T12:00:00.000Z' }
   const presence = await startPresence({ store: scene.store, log }, { kind: 'edge', record })
   stack.use(presence)
@@ -143,7 +157,7 @@ async function startEdge(
       return scene.check(demand)
     },
   }
-  const orders = await startOrders(
+  const orders = startOrders(
     {
       ...{ table, books: spy(books, life, fate), cas, checks, sealer: SEALER, log },
       ...(options.hasUpdater === true && { updater: updaterOf(scene.txt) }),
@@ -154,17 +168,35 @@ async function startEdge(
       challengeTypes: ['http-01', 'tls-alpn-01', 'dns-01'],
       profiles: [],
       limits: LIMITS,
-      ...{ pollMs: 5, backOffMs: [30, 60], sweepMs: 25, confirmMs: 2_000, answerMs: 5_000 },
+      ...{ pollMs: 5, backOffMs: [30, 60], sweepMs: 25, confirmMs: 15_000, answerMs: 15_000 },
       ...settings,
     },
   )
   stack.use(orders)
   if (options.isClosed !== true) orders.open()
   const stop = async (): Promise<void> => {
+    const wasKilled = life.isDead
     await stack.disposeAsync()
     life.isDead = true
+    if (wasKilled) await Promise.all(leases.map((lease) => scene.store.releaseLease(lease)))
   }
   return { name, orders, table, books, isDead: () => life.isDead, stop }
+}
+
+/** Puts down every lease that is got. */
+function noting(store: Store, leases: Lease[]): Store {
+  const acquireLease: Store['acquireLease'] = async (...args) => {
+    const lease = await store.acquireLease(...args)
+    if (lease !== undefined) leases.push(lease)
+    return lease
+  }
+  return new Proxy(store, {
+    get: (object, key) => {
+      if (key === 'acquireLease') return acquireLease
+      const value: unknown = Reflect.get(object, key, object)
+      return typeof value === 'function' ? value.bind(object) : value
+    },
+  })
 }
 
 /** Every call of an object's async methods goes by the edge's fate. */
@@ -189,8 +221,8 @@ function spy(books: Books, life: { isDead: boolean }, fate: Fate): Books {
     ...books,
     orders: {
       ...books.orders,
-      put: async (row, revision) => {
-        const result = await books.orders.put(row, revision)
+      put: async (row, revision, answers) => {
+        const result = await books.orders.put(row, revision, answers)
         pass(life, fate, { what: `saved ${row.state}`, phase: 'after', args: [row] })
         return result
       },
@@ -237,12 +269,4 @@ function judge(
     if (has?.() !== true) return `${edge} has no answer to ${type} for ${name}`
   }
   return undefined
-}
-
-/** Of the dead nothing is heard. */
-function listLog(lines: LogLine[], life: { readonly isDead: boolean }): Log {
-  const write = (level: string) => (fields: Record<string, unknown>, message: string) => {
-    if (!life.isDead) lines.push({ level, fields, message })
-  }
-  return { debug: write('debug'), info: write('info'), warn: write('warn'), error: write('error') }
 }

@@ -3,6 +3,7 @@
 import type { Test } from 'tap'
 import type { Books } from '../../../acme/books.ts'
 import { openCa } from '../../../acme/ca/acme-ca.ts'
+import { parseChain } from '../../../acme/ca/ca-objects.ts'
 import type { OrderDemand } from '../../../acme/orders/orders.ts'
 import { createRenewal } from '../../../acme/orders/renewal-moment.ts'
 import { startRenewals } from '../../../acme/renewals/renewal-office.ts'
@@ -12,6 +13,7 @@ import { createBooks } from '../../../routing/certificates/books.ts'
 import { startCertificateTable } from '../../../routing/certificates/certificate-table.ts'
 import { startMemoryStore } from '../../../routing/store/memory-store.ts'
 import { createRequest } from '../../helpers/ca-scene.ts'
+import { certificateOf } from '../../helpers/certificate-rows.ts'
 import { QUIET_LOG } from '../../helpers/quiet-log.ts'
 import { SEALER } from '../../helpers/sealer.ts'
 import { type SmallCaServerOptions, smallCaFor } from '../../helpers/small-ca.ts'
@@ -32,7 +34,7 @@ export async function renewalSceneFor(t: Test, options: SmallCaServerOptions = {
   const warnings: Record<string, unknown>[] = []
   const unwanted = new Set<string>()
   const log = { ...QUIET_LOG, warn: (fields: Record<string, unknown>) => void warnings.push(fields) }
-  const books: Books = createBooks({ store, log: QUIET_LOG }, { holdMs: 1_000 })
+  const books: Books = createBooks({ store, log: QUIET_LOG }, { holdMs: 20_000 })
   const table = await startCertificateTable({ store, log: QUIET_LOG })
   const ca = openCa(
     { ...books, sealer: SEALER, log: QUIET_LOG },
@@ -64,16 +66,8 @@ export async function renewalSceneFor(t: Test, options: SmallCaServerOptions = {
       const notBefore = new Date(START_MS)
       const notAfter = new Date(START_MS + 90 * DAY_MS)
       const csr = await createRequest([name])
-      const chainPem = await issuer.issue({ csr, notBefore, notAfter, isMustStaple: false })
-      const row: CertificateRow = {
-        ...{ name, keyType: 'ec', names: [name], source: 'acme', chain: toChain(chainPem) },
-        sealedKey: SEALER.seal('key', `certificate/${name}/ec`),
-        notBefore: notBefore.toISOString(),
-        notAfter: notAfter.toISOString(),
-        createdAt: notBefore.toISOString(),
-        ca: small.directory,
-        ...changes,
-      }
+      const chain = parseChain(await issuer.issue({ csr, notBefore, notAfter }))
+      const row = certificateOf(name, { ...rowOf(chain, small.directory), ...changes })
       const first = createRenewal(row, { nowMs: clock.nowMs, random: 0.5 })
       await books.certificates.put(row, row.source === 'acme' ? { ...first, ...renewal } : undefined)
       await until(() => table.get(name, row.keyType) !== undefined, 'it is known')
@@ -86,9 +80,12 @@ export async function renewalSceneFor(t: Test, options: SmallCaServerOptions = {
   return scene
 }
 
-function toChain(pem: string): readonly string[] {
-  const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? []
-  return blocks.map((block) => block.replaceAll(/-----[A-Z ]+-----|\s/g, ''))
+/** Ninety days from the start on. */
+function rowOf(ders: readonly Buffer[], ca: string): Partial<CertificateRow> {
+  const notBefore = new Date(START_MS).toISOString()
+  const notAfter = new Date(START_MS + 90 * DAY_MS).toISOString()
+  const chain = ders.map((der) => der.toString('base64'))
+  return { chain, ca, notBefore, notAfter, createdAt: notBefore }
 }
 
 export type RenewalScene = Awaited<ReturnType<typeof renewalSceneFor>>
@@ -118,14 +115,6 @@ export async function orderedFor({ small, books }: RenewalScene, name: string): 
   await ca.finalize(await ca.getOrder(made.url, signal), await createRequest([name]), signal)
   await until(async () => (await ca.getOrder(made.url, signal)).status === 'valid', 'it is issued')
   const ders = await ca.download(await ca.getOrder(made.url, signal), signal)
-  const chain = ders.map((der) => der.toString('base64'))
   ca[Symbol.dispose]()
-  const notBefore = new Date(START_MS).toISOString()
-  const notAfter = new Date(START_MS + 90 * DAY_MS).toISOString()
-  const row: CertificateRow = {
-    ...{ name, keyType: 'ec', names: [name], source: 'acme', chain, notBefore, notAfter },
-    ...{ createdAt: notBefore, ca: small.directory },
-    sealedKey: SEALER.seal('key', `certificate/${name}/ec`),
-  }
-  return row
+  return certificateOf(name, rowOf(ders, small.directory))
 }

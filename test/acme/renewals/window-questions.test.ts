@@ -1,5 +1,6 @@
 /** What questions for windows do to a CA that is busy, silent or odd, and what else the office still does. */
 
+import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
 import type { KnownCertificate } from '../../../acme/books.ts'
 import type { Ca } from '../../../acme/ca/ca.ts'
@@ -68,19 +69,18 @@ t.test('goes on behind an explanation and a row that no book takes', async (t) =
   t.equal(scene.warnings.filter(({ name }) => name === NAMES[1]).length, 1, 'it rests for an hour')
 })
 
-t.test('asks a part at a time, so that what is due or hurried is not kept waiting', async (t) => {
-  const asked: string[] = []
+/** Questions about certificates whose CA the settings do not name, into a book of the test's own. */
+function questionsFor(count: number, putRenewal: (row: { readonly name: string }) => Promise<void>) {
   const read = (name: string) => () => ({
     ...{ name, keyType: 'ec', names: [name], source: 'acme', chain: [], sealedKey: '' },
     notBefore: new Date(START_MS).toISOString(),
     notAfter: new Date(START_MS + 90 * DAY_MS).toISOString(),
     createdAt: new Date(START_MS).toISOString(),
   })
-  const all = Array.from({ length: 300 }, (_, index) => ({
+  const all = Array.from({ length: count }, (_, index) => ({
     read: read(`${index}.example`),
     renewal: undefined,
   }))
-  const putRenewal = async ({ name }: { readonly name: string }) => void asked.push(name)
   const deps = {
     cas: [{ directory: 'https://ca.example/' } as Ca],
     log: QUIET_LOG,
@@ -90,9 +90,34 @@ t.test('asks a part at a time, so that what is due or hurried is not kept waitin
     deps as unknown as Parameters<typeof createWindowQuestions>[0],
     withDefaults({ domain: DOMAIN, keyTypes: ['ec'], now: () => START_MS }),
   )
-  t.equal(await questions.ask(all as unknown as KnownCertificate[], GO), true)
+  return { questions, all: all as unknown as KnownCertificate[] }
+}
+
+t.test('asks a part at a time, so that what is due or hurried is not kept waiting', async (t) => {
+  const asked: string[] = []
+  const { questions, all } = questionsFor(300, async ({ name }) => void asked.push(name))
+  t.equal(await questions.ask(all, GO), true)
   t.ok(asked.length >= 200 && asked.length < 210, `${asked.length} at first`)
-  t.equal(await questions.ask(all.slice(200) as unknown as KnownCertificate[], GO), false)
+  t.equal(await questions.ask(all.slice(200), GO), false)
+})
+
+t.test('has nothing under way any more when it gives up because the store is away', async (t) => {
+  const { promise: answered, resolve: answer } = Promise.withResolvers<void>()
+  let refused = 0
+  const { questions, all } = questionsFor(20, async ({ name }) => {
+    if (name === '0.example') return answered
+    refused += 1
+    throw new Error('the store is away')
+  })
+  let isOver = false
+  const given = t.rejects(questions.ask(all, GO), /away/).finally(() => {
+    isOver = true
+  })
+  await until(() => refused > 3, 'the others give up')
+  await turn()
+  t.notOk(isOver, 'one is under way')
+  answer()
+  await given
 })
 
 t.test('wants the key types that a name has not, and none beside an upload', async (t) => {
@@ -117,7 +142,7 @@ t.test('warns of uploads without any authority, and does nothing else', async (t
   await scene.add('www.customer.example')
   await scene.add('mine.customer.example', { source: 'upload' })
   scene.clock.nowMs = START_MS + 80 * DAY_MS
-  scene.start({}, { cas: [] })
+  scene.start({}, { cas: [], orders: undefined })
   await until(() => scene.warnings.some(({ days }) => days === 14), 'it is warned of')
   t.same(scene.wanted, [])
   t.equal(await scene.store.findLease('hold/renewals'), undefined)

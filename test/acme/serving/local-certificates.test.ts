@@ -2,70 +2,20 @@
 
 import { X509Certificate } from 'node:crypto'
 import { once } from 'node:events'
-import type { AddressInfo } from 'node:net'
-import { connect, createServer } from 'node:tls'
+import { connect } from 'node:tls'
 import t, { type Test } from 'tap'
-import { type IssuedCertificate, loadLocalCa } from '../../../acme/local-ca.ts'
-import { createServing, type Serving } from '../../../acme/serving/serving.ts'
-import { MemoryTable, sealer } from './memory-table.ts'
+import { CLIENT, checkCovers, DAY_MS, type SceneSettings, servingFor, tlsPortFor } from './scene.ts'
 
-const CLIENT = '198.51.100.7'
-const DAY_MS = 86_400_000
-const KNOWN = new Set(['a.localhost', 'b.localhost', 'admin.localhost', 'shop.test', 'c.localhost'])
+const KNOWN = ['a.localhost', 'b.localhost', 'admin.localhost', 'shop.test', 'c.localhost']
 
-class Issues {
-  readonly names: string[] = []
-  failing = false
-  readonly #issue: (names: readonly string[]) => Promise<IssuedCertificate>
-
-  constructor(issue: (names: readonly string[]) => Promise<IssuedCertificate>) {
-    this.#issue = issue
-  }
-
-  issue(names: readonly string[]): Promise<IssuedCertificate> {
-    this.names.push(names.join(' '))
-    return this.failing ? Promise.reject(new Error('disk full')) : this.#issue(names)
-  }
-}
-
-interface Settings {
-  readonly maxContexts?: number
-  readonly now?: () => number
-}
-
-async function certificatesFor(t: Test, settings: Settings = {}) {
-  const authority = await loadLocalCa(t.testdir(), settings.now ? { now: settings.now } : {})
-  const ca = new Issues((names) => authority.issue(names))
-  const warnings: string[] = []
-  const ignore = () => {}
-  const log = {
-    debug: ignore,
-    info: ignore,
-    error: ignore,
-    warn: (_: unknown, text: string) => warnings.push(text),
-  }
-  const isServed = (name: string) => KNOWN.has(name)
-  const deps = { table: new MemoryTable(), sealer, localCa: ca, isServed, log }
-  const certificates = createServing(deps, { domain: 'localhost', ...settings })
-  t.teardown(() => certificates[Symbol.dispose]())
-  return { authority, ca, certificates, warnings }
-}
-
-async function serverFor(t: Test, certificates: Serving): Promise<number> {
-  const server = createServer({
-    SNICallback: (name, done) => {
-      Promise.resolve(certificates.contextFor(name, CLIENT)).then((context) => done(null, context), done)
-    },
-  })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  t.teardown(() => server.close())
-  return (server.address() as AddressInfo).port
+async function certificatesFor(t: Test, settings: SceneSettings = {}) {
+  const scene = await servingFor(t, { isLocal: true, domain: 'localhost', served: KNOWN, ...settings })
+  return { ...scene, authority: scene.localCa, ca: scene.issues, certificates: scene.serving }
 }
 
 t.test('a client that trusts the authority accepts each known name', async (t) => {
   const { authority, certificates } = await certificatesFor(t)
-  const port = await serverFor(t, certificates)
+  const port = await tlsPortFor(t, certificates)
   for (const servername of ['a.localhost', 'admin.localhost', 'shop.test', 'localhost']) {
     const socket = connect({ host: '127.0.0.1', port, servername, ca: authority.certPem })
     await once(socket, 'secureConnect')
@@ -76,7 +26,7 @@ t.test('a client that trusts the authority accepts each known name', async (t) =
 
 t.test('a client refuses a name that is not known', async (t) => {
   const { authority, certificates } = await certificatesFor(t)
-  const port = await serverFor(t, certificates)
+  const port = await tlsPortFor(t, certificates)
   const socket = connect({ host: '127.0.0.1', port, servername: 'stranger.test', ca: authority.certPem })
   const [error] = await once(socket, 'error')
   t.match(error, { code: 'ERR_TLS_CERT_ALTNAME_INVALID' })
@@ -84,7 +34,7 @@ t.test('a client refuses a name that is not known', async (t) => {
 
 t.test('a client that does not trust the authority refuses', async (t) => {
   const { certificates } = await certificatesFor(t)
-  const port = await serverFor(t, certificates)
+  const port = await tlsPortFor(t, certificates)
   const socket = connect({ host: '127.0.0.1', port, servername: 'a.localhost' })
   const [error] = await once(socket, 'error')
   t.match(error, { code: /UNABLE_TO_VERIFY_LEAF_SIGNATURE|UNABLE_TO_GET_ISSUER_CERT_LOCALLY/ })
@@ -129,13 +79,7 @@ t.test('gives names that are no host names the default certificate', async (t) =
 })
 
 t.test('does not ask whether a thing that is no host name is known', async (t) => {
-  const asked: string[] = []
-  const { ca } = await certificatesFor(t)
-  const ignore = () => {}
-  const log = { debug: ignore, info: ignore, error: ignore, warn: ignore }
-  const isServed = (name: string) => asked.push(name) > 0
-  const deps = { table: new MemoryTable(), sealer, localCa: ca, isServed, log }
-  const certificates = createServing(deps, { domain: 'localhost' })
+  const { certificates, asked } = await certificatesFor(t)
   await certificates.contextFor('10.0.0.1', CLIENT)
   await certificates.contextFor('A.localhost', CLIENT)
   t.same(asked, ['a.localhost'])
@@ -183,12 +127,12 @@ t.test('renews a certificate that has less than a third of its life left', async
 
 t.test('serves the old certificate while it is valid when renewal fails', async (t) => {
   let nowMs = Date.now()
-  const { ca, certificates, warnings } = await certificatesFor(t, { now: () => nowMs })
+  const { ca, certificates, said } = await certificatesFor(t, { now: () => nowMs })
   const first = await certificates.contextFor('a.localhost', CLIENT)
   ca.failing = true
   nowMs += 80 * DAY_MS
   t.equal(await certificates.contextFor('a.localhost', CLIENT), first)
-  t.same(warnings, ['no certificate could be made'])
+  t.same(said(), ['no certificate could be made'])
   nowMs += 11 * DAY_MS
   await t.rejects(Promise.resolve(certificates.contextFor('a.localhost', CLIENT)), {
     code: 'certificate_failed',
@@ -225,13 +169,7 @@ t.test('knows which host names the served certificate covers', async (t) => {
     ['localhost', 'x.localhost', true],
     ['localhost', '*.localhost', false],
   ]
-  for (const [servername, hostname, expected] of cases) {
-    t.equal(
-      certificates.covers(servername, hostname),
-      expected,
-      `${servername} covers ${hostname}: ${expected}`,
-    )
-  }
+  checkCovers(t, certificates, cases)
 })
 
 t.test('agrees with OpenSSL about what a certificate of its own covers', async (t) => {

@@ -1,4 +1,4 @@
-/** Carries one order from the state it is in to its end, for as long as the hold of its name is held. */
+/** The table of an order's states: carries one from the state it is in to its end, for as long as the hold of its name is held. */
 
 import { setImmediate as turn } from 'node:timers/promises'
 import type { Hold, Kept } from '../books.ts'
@@ -6,11 +6,19 @@ import type { Ca } from '../ca/ca.ts'
 import { hostOf } from '../ca/ca-url.ts'
 import type { KeyType, OrderRow, OrderState } from '../rows.ts'
 import type { CaChoice } from './ca-choice.ts'
-import { removeAdded, withdraw } from './challenge-rows.ts'
+import { removeByUpdate, toGoneIds, withdraw } from './challenge-rows.ts'
 import { stepFinalized, stepKeyed, stepReady } from './issue-steps.ts'
 import { toResumedRow, toRowAfterFailure } from './order-failing.ts'
-import type { FullSettings, OrdersDeps } from './order-settings.ts'
-import { type RunMemory, type Step, type StepResult, type StepRun, toFreshRow } from './order-step.ts'
+import type { FullOrdersSettings, OrdersDeps } from './order-settings.ts'
+import {
+  type NextResult,
+  next,
+  type RunMemory,
+  type Step,
+  type StepResult,
+  type StepRun,
+  toFreshRow,
+} from './order-step.ts'
 import { type Trouble, toTrouble } from './order-trouble.ts'
 import { stepAnswered, stepConfirmed, stepOrdered, stepPublished } from './proof-steps.ts'
 import { stepWanted } from './wanted-step.ts'
@@ -28,7 +36,7 @@ const STEPS: Readonly<Record<Exclude<OrderState, 'failed'>, Step>> = {
 
 export interface Carrier {
   readonly deps: OrdersDeps
-  readonly settings: FullSettings
+  readonly settings: FullOrdersSettings
   readonly choice: CaChoice
   /** Of the end of an order by this edge: the CA's host, and `issued` or a failure's code. */
   readonly count: (host: string, result: string) => void
@@ -50,7 +58,7 @@ export async function carryOrder(
 ): Promise<boolean> {
   const { deps, settings } = carrier
   const either = AbortSignal.any([hold.signal, signal])
-  const memory: RunMemory = {}
+  const memory: RunMemory = { added: [] }
   const first = await deps.books.orders.find(name, keyType)
   const isWork = first !== undefined && isDue(first.row, settings.now())
   let order = first
@@ -59,10 +67,10 @@ export async function carryOrder(
     // A turn between steps: without one, steps that need no answer would run on before an abort is heard.
     await turn()
   }
-  if (!either.aborted && memory.added !== undefined) {
+  if (!either.aborted && memory.added.length > 0) {
     // An upload takes the order away under its carrier, and the answers' rows with it.
     const kept = await deps.books.orders.find(name, keyType)
-    if (kept === undefined) await removeAdded(memory.added, { deps, memory, signal: either })
+    if (kept === undefined) await removeByUpdate(memory.added, { deps, memory, signal: either })
   }
   return isWork
 }
@@ -82,7 +90,9 @@ async function advance(
     ca = carrier.choice.get(row)
     const run = { deps: carrier.deps, settings: carrier.settings, ca, ...stage }
     const result: StepResult =
-      row.state === 'failed' ? { kind: 'next', row: toResumedRow(row) } : await STEPS[row.state](row, run)
+      row.state === 'failed'
+        ? next(toResumedRow(row, carrier.settings.now()))
+        : await STEPS[row.state](row, run)
     stage.signal.throwIfAborted()
     return await settle(carrier, { order, result, run, startedAt })
   } catch (error) {
@@ -110,19 +120,19 @@ async function settle(
 ): Promise<Kept<OrderRow> | undefined> {
   const { books, log } = carrier.deps
   const tell = (state: string): void => {
-    const { name, keyType } = order.row
+    const { name, keyType, cause } = order.row
     log.info(
-      { name, keyType, ca: hostOf(run.ca.directory), state, ms: elapsed(startedAt) },
+      { name, keyType, cause, ca: hostOf(run.ca.directory), state, ms: elapsed(startedAt) },
       'certificate order',
     )
   }
   if (result.kind === 'next') {
-    const kept = await save(order, result.row, run)
+    const kept = await save(order, result, run)
     if (kept !== undefined && result.row.state !== order.row.state) tell(result.row.state)
     return kept
   }
   if (result.kind === 'dropped') {
-    await withdraw(order.row, run)
+    await withdraw(order.row, undefined, run)
     if (await books.orders.delete(order)) tell(`dropped: ${result.why}`)
     return undefined
   }
@@ -132,47 +142,52 @@ async function settle(
   return undefined
 }
 
-/** Undefined when another edge was first. Answers that the row does not speak of any more are taken away before. */
-async function save(order: Kept<OrderRow>, row: OrderRow, run: StepRun): Promise<Kept<OrderRow> | undefined> {
-  if (row.authorizations === undefined) await withdraw(order.row, run)
-  const revision = await run.deps.books.orders.put(row, order.revision)
+/** With its new answers, and without those that it does not speak of any more. Undefined when another edge was first. */
+async function save(
+  order: Kept<OrderRow>,
+  { row, answers = [] }: NextResult,
+  run: Pick<StepRun, 'deps' | 'memory' | 'signal'>,
+): Promise<Kept<OrderRow> | undefined> {
+  await withdraw(order.row, row, run)
+  const changes = { put: answers, remove: toGoneIds(order.row, row) }
+  const revision = await run.deps.books.orders.put(row, order.revision, changes)
   return revision === undefined ? undefined : { row, revision }
 }
 
-interface Failure {
-  readonly error: unknown
-  /** Undefined when none may be asked. */
-  readonly ca: Ca | undefined
-  readonly stage: Stage
-}
-
+/** `ca` is undefined when none may be asked. */
 async function fail(
   carrier: Carrier,
   order: Kept<OrderRow>,
-  { error, ca, stage }: Failure,
+  { error, ca, stage }: { readonly error: unknown; readonly ca: Ca | undefined; readonly stage: Stage },
 ): Promise<Kept<OrderRow> | undefined> {
   const { choice, deps, settings } = carrier
   const trouble = toTrouble(error, settings.now())
   if (ca !== undefined) choice.note(ca, order.row, trouble)
   const failing = { trouble, directory: ca?.directory, hasNext: choice.hasNext }
   const row = toRowAfterFailure(order.row, failing, settings)
-  tellFailure(deps, { row, error, trouble, ca })
-  carrier.count(ca === undefined ? 'none' : hostOf(ca.directory), trouble.code)
   forget(stage.memory)
-  if (ca !== undefined) return save(order, row, { deps, settings, ca, ...stage })
-  const revision = await deps.books.orders.put(row, order.revision)
-  return revision === undefined ? undefined : { row, revision }
+  const kept = await save(order, next(row), { deps, ...stage })
+  // What no row says has not failed: another edge was first, and carries it on.
+  if (kept === undefined) return undefined
+  const host = ca && hostOf(ca.directory)
+  tellFailure(deps, row, { error, trouble, host })
+  carrier.count(host ?? 'none', trouble.code)
+  return kept
 }
 
-function tellFailure(
-  { log }: OrdersDeps,
-  { row, error, trouble, ca }: Pick<Failure, 'error' | 'ca'> & { row: OrderRow; trouble: Trouble },
-): void {
+interface Told {
+  readonly error: unknown
+  readonly trouble: Trouble
+  /** Of the CA that was asked. */
+  readonly host: string | undefined
+}
+
+function tellFailure({ log }: OrdersDeps, row: OrderRow, { error, trouble, host }: Told): void {
   const { code, detail } = trouble
-  const { name, keyType, state, nextTryAt, lastError } = row
+  const { name, keyType, cause, state, nextTryAt, lastError } = row
   const fields = {
-    ...{ name, keyType, state, code, detail, nextTryAt },
-    ca: ca && hostOf(ca.directory),
+    ...{ name, keyType, cause, state, code, detail, nextTryAt },
+    ca: host,
     step: lastError?.step,
     ...(code === 'certificate_failed' && { err: error }),
   }
