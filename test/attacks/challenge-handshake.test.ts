@@ -27,7 +27,7 @@ const LIMITS = {
   headerBytes: 8_192,
   headerCount: 50,
 }
-const HEADERS_MS = 600
+const HEADERS_MS = 1_500
 
 interface Scene {
   readonly port: number

@@ -72,12 +72,12 @@ t.test('long chains of pointers and large claims cost nothing', async (t) => {
   chain.writeUInt16BE(64, 10)
   for (let at = 14; at + 2 <= chain.length; at += 2)
     chain.writeUInt16BE(0xc000 | Math.min(at - 2, 0x3fff), at)
-  const start = performance.now()
+  const before = process.threadCpuUsage()
   for (let round = 0; round < 2_000; round++) {
     answerer.answer(claims, 'udp')
     parseMessage(chain, { entries: 200 })
   }
-  const microseconds = ((performance.now() - start) * 1_000) / 4_000
+  const microseconds = process.threadCpuUsage(before).user / 4_000
   t.comment(`${microseconds.toFixed(1)} µs each`)
   t.ok(microseconds < 100)
 })

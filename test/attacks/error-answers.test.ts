@@ -118,10 +118,10 @@ const MISDEEDS: Readonly<Record<string, string>> = {
 
 async function misbehavingEdge(t: Test): Promise<AttackedEdge> {
   const edge = await attackedEdgeFor(t, {
-    LANDFALL_FIRST_BYTE_TIMEOUT_MS: '600',
+    LANDFALL_FIRST_BYTE_TIMEOUT_MS: '2000',
     LANDFALL_BODY_IDLE_TIMEOUT_MS: '300',
-    LANDFALL_CONNECT_TIMEOUT_MS: '300',
-    LANDFALL_HEADERS_TIMEOUT_MS: '500',
+    LANDFALL_CONNECT_TIMEOUT_MS: '1000',
+    LANDFALL_HEADERS_TIMEOUT_MS: '1000',
   })
   const vm = await rawOriginFor(t, (socket, received) => {
     const path = /^[A-Z]+ (\S+) /.exec(received)?.[1] ?? ''

@@ -11,7 +11,7 @@ import { clientHello, record, sendHello, TLS12 } from '../helpers/client-hello.t
 import { exchange, isWhole } from '../helpers/raw-client.ts'
 import { tlsFor } from '../helpers/tls-dial.ts'
 
-const SHORT = { LANDFALL_HEADERS_TIMEOUT_MS: '400' }
+const SHORT = { LANDFALL_HEADERS_TIMEOUT_MS: '1000' }
 
 async function dialRaw(t: Test, edge: AttackedEdge): Promise<Socket> {
   const socket = connect(edge.httpsPort, '127.0.0.1')

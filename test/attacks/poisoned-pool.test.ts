@@ -29,7 +29,7 @@ for (const size of SIZES) {
     const first = await exchange(
       await edge.dialPlain(),
       `GET /big HTTP/1.1\r\nHost: ${HOST}\r\n\r\n`,
-      (text) => text.endsWith('0\r\n\r\n'),
+      (text) => text.endsWith('\r\n0\r\n\r\n'),
     )
     t.equal(first.status, 200)
     const second = await exchange(

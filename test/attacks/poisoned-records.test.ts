@@ -10,10 +10,10 @@ import { startRedisStore } from '../../routing/store/redis-store.ts'
 import type { Document, Store } from '../../routing/store/store.ts'
 import { type RouteTable, startRouteTable } from '../../routing/table/route-table.ts'
 import { edgeFor, type TestEdge } from '../helpers/edge.ts'
+import { createListLog } from '../helpers/list-log.ts'
 import { originFor } from '../helpers/origin.ts'
 import { type RedisProcess, redisFor } from '../helpers/redis.ts'
 import { until } from '../helpers/until.ts'
-import { createListLog } from '../routing/logs.ts'
 
 t.setTimeout(60_000)
 
@@ -141,7 +141,7 @@ t.test('each poisoned row is refused and counted once, and the row behind it is 
     t.equal(await statusOf(edge, behind), 200, 'what comes behind it is served')
   }
   t.match(
-    refusals().map(({ fields }) => fields.key),
+    refusals().map(({ key }) => key),
     POISONS.map(({ key }) => key),
     'the log names each',
   )

@@ -33,6 +33,8 @@ async function dial(
   const sessions: Buffer[] = []
   socket.on('session', (session) => sessions.push(session))
   await once(socket, 'secureConnect')
+  // The edge may cut what it refuses.
+  socket.on('error', () => {})
   return { socket, session: () => sessions.at(-1) }
 }
 

@@ -14,7 +14,7 @@ import { exchange, isWhole } from '../helpers/raw-client.ts'
 import { tlsFor } from '../helpers/tls-dial.ts'
 import { until } from '../helpers/until.ts'
 
-const HEADERS_300 = { LANDFALL_HEADERS_TIMEOUT_MS: '300' }
+const HEADERS = { LANDFALL_HEADERS_TIMEOUT_MS: '1000' }
 const BODY_300 = { LANDFALL_BODY_IDLE_TIMEOUT_MS: '300' }
 const IDLE_200 = { LANDFALL_KEEP_ALIVE_TIMEOUT_MS: '200' }
 const PARTIAL = `GET /evil HTTP/1.1\r\nHost: ${APP}\r\nX-A: `
@@ -30,7 +30,7 @@ function trickle(socket: Socket): void {
 }
 
 t.test('answers 408 to a header that stops in the middle', async (t) => {
-  const edge = await attackedEdgeFor(t, HEADERS_300)
+  const edge = await attackedEdgeFor(t, HEADERS)
   for (const socket of [await edge.dialPlain(), await edge.dial(APP)]) {
     const answer = await exchange(socket, PARTIAL, isWhole)
     t.match({ status: answer.status, code: codeOf(answer) }, { status: 408, code: 'limit_slow_headers' })
@@ -41,7 +41,7 @@ t.test('answers 408 to a header that stops in the middle', async (t) => {
 })
 
 t.test('answers 408 to a header that comes byte by byte: what counts is the whole', async (t) => {
-  const edge = await attackedEdgeFor(t, HEADERS_300)
+  const edge = await attackedEdgeFor(t, HEADERS)
   const socket = await edge.dialPlain()
   trickle(socket)
   const answer = await exchange(socket, PARTIAL, isWhole)
@@ -49,7 +49,7 @@ t.test('answers 408 to a header that comes byte by byte: what counts is the whol
 })
 
 t.test('answers 408 to the second request of a connection as well', async (t) => {
-  const edge = await attackedEdgeFor(t, HEADERS_300)
+  const edge = await attackedEdgeFor(t, HEADERS)
   const socket = await edge.dialPlain()
   t.equal((await exchange(socket, `GET /good HTTP/1.1\r\nHost: ${APP}\r\n\r\n`, isWhole)).status, 200)
   trickle(socket)
@@ -57,7 +57,7 @@ t.test('answers 408 to the second request of a connection as well', async (t) =>
 })
 
 t.test('closes a connection on which nothing was ever asked', async (t) => {
-  const edge = await attackedEdgeFor(t, { ...HEADERS_300, ...IDLE_200 })
+  const edge = await attackedEdgeFor(t, { ...HEADERS, ...IDLE_200 })
   t.ok(await isOver(await edge.dialPlain()), 'plain')
   t.ok(await isOver(await edge.dial(APP)), 'TLS, HTTP/1.1')
   t.ok(await isOver(await tlsFor(t, edge, { servername: APP, ALPNProtocols: ['h2'] })), 'TLS, h2, no preface')
@@ -76,16 +76,16 @@ t.test('closes an idle keep-alive connection without a word', async (t) => {
 })
 
 t.test('keeps an idle connection for as long as the setting says', async (t) => {
-  const edge = await attackedEdgeFor(t, { LANDFALL_KEEP_ALIVE_TIMEOUT_MS: '60000', ...HEADERS_300 })
+  const edge = await attackedEdgeFor(t, { LANDFALL_KEEP_ALIVE_TIMEOUT_MS: '60000', ...HEADERS })
   const socket = await edge.dialPlain()
   const request = `GET /good HTTP/1.1\r\nHost: ${APP}\r\n\r\n`
   await exchange(socket, request, isWhole)
-  t.notOk(await isOver(socket, 1_200), 'it outlives the limit for headers')
+  t.notOk(await isOver(socket, 2_200), 'it outlives the limit for headers')
   t.equal((await exchange(socket, request, isWhole)).status, 200)
 })
 
 t.test('closes an idle HTTP/2 session with GOAWAY, but not while a stream is open', async (t) => {
-  const edge = await attackedEdgeFor(t, IDLE_200)
+  const edge = await attackedEdgeFor(t, { LANDFALL_KEEP_ALIVE_TIMEOUT_MS: '1000' })
   const silent = await rawOriginFor(t, () => {})
   await edge.route('silent.localhost', silent.port)
   const idle = await new H2Wire(await edge.dial(APP, { alpn: ['h2'] })).start()
@@ -94,7 +94,7 @@ t.test('closes an idle HTTP/2 session with GOAWAY, but not while a stream is ope
   const session = await edge.h2('silent.localhost')
   const call = h2Call(session, { ':path': '/' })
   await until(() => silent.sockets.length > 0, 'the request at the VM')
-  await new Promise((resolve) => setTimeout(resolve, 700))
+  await new Promise((resolve) => setTimeout(resolve, 2_500))
   t.notOk(session.closed || session.destroyed, 'the session waits for its stream')
   silent.sockets[0]?.end('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok')
   t.match(await call.closed, { status: 200, body: 'ok' })
@@ -142,7 +142,10 @@ t.test('answers 408 to a body over HTTP/2 that stops in the middle', async (t) =
 })
 
 t.test('does not blame a client whose body waits for a VM that does not read', async (t) => {
-  const edge = await attackedEdgeFor(t, { ...BODY_300, LANDFALL_FIRST_BYTE_TIMEOUT_MS: '1500' })
+  const edge = await attackedEdgeFor(t, {
+    LANDFALL_BODY_IDLE_TIMEOUT_MS: '1500',
+    LANDFALL_FIRST_BYTE_TIMEOUT_MS: '4000',
+  })
   const deaf = await rawOriginFor(t, (socket) => socket.pause())
   await edge.route(APP, deaf.port)
   const size = 64_000_000

@@ -106,16 +106,18 @@ t.test('waits until the URL answers: what an edge or nobody says by itself is no
     { status: 502, headers: EDGE, body: 'the program is starting' },
     { status: 200, body: 'somebody else' },
   ]
-  for (const last of [
+  const answers = [
     { status: 200, headers: EDGE },
     { status: 404, headers: EDGE, body: 'of the VM' },
     { status: 401, headers: refusal },
     { status: 302, headers: { ...EDGE, location: 'https://auth.example.test/' } },
-  ]) {
+  ]
+  const asked = answers.map(async (last) => {
     const { cli, counts } = await vmFor(t, { url: [...steps, last] })
     t.equal((await cli(['vm', 'new', 'web'])).code, 0, String(last.status))
     t.equal(counts.url, steps.length + 1)
-  }
+  })
+  await Promise.all(asked)
 })
 
 t.test('says how far it is, a line for each step where nothing can be redrawn', async (t) => {

@@ -2,22 +2,20 @@
 
 import { randomInt } from 'node:crypto'
 import t, { type Test } from 'tap'
-import type { OrderState } from '../../acme/rows.ts'
+import { ORDER_STATES, type OrderState } from '../../acme/rows.ts'
 import type { PebbleOptions } from '../helpers/pebble.ts'
-import { checkEnd, isPaid, listHeld, type RunnerScene, runnerSceneFor } from './acme-order-scene.ts'
+import {
+  checkEnd,
+  countPaid,
+  isPaid,
+  listHeld,
+  type RunnerScene,
+  runnerSceneFor,
+} from './acme-order-scene.ts'
 import type { Runner } from './acme-runners.ts'
 import { faultKillsFor, randomMoment } from './fault-kills.ts'
 
-const STATES: readonly OrderState[] = [
-  'wanted',
-  'ordered',
-  'published',
-  'confirmed',
-  'answered',
-  'ready',
-  'keyed',
-  'finalized',
-]
+const STATES = ORDER_STATES.filter((state) => state !== 'failed')
 /** Besides one in each state: the whole fleet, at some moment after one. */
 const AT_RANDOM = 2
 /** Some steps. */
@@ -89,11 +87,12 @@ async function killAt(t: Test, scene: RunnerScene, { target, names, round }: Rou
   const victims = await chooseVictims(scene, name, target)
   const pids = victims.map((runner) => runner.pid())
   await Promise.all(victims.map((runner) => runner.kill()))
+  const cutCreations = await countPaid(scene, names)
   const held = await listHeld(scene, pids)
   const states = held.map((row) => `${row.name} ${row.state}`).join(', ')
   t.comment(`${state}: ${victims.map((runner) => runner.name).join(' and ')} died with ${states}`)
   await Promise.all(victims.map((runner) => runner.start()))
-  return held.filter(isPaid).length
+  return cutCreations
 }
 
 /** Whoever holds the order; where it has just ended, any. */

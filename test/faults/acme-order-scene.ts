@@ -89,6 +89,7 @@ async function answererFor(t: Test, table: CertificateTable): Promise<number> {
   return typeof address === 'object' ? (address?.port ?? 0) : 0
 }
 
+const HOLD_LOST = 'what this process held may be held by another one'
 const ROW_DEADLINE_MS = 60_000
 const END_MS = 60_000
 
@@ -142,6 +143,13 @@ export async function listHeld(
   return rows.filter((_, index) => pids.includes(holders[index] ?? 0))
 }
 
+/** How many of these orders are created next, or were just now, whoever has them. */
+export async function countPaid({ store }: RunnerScene, names: readonly string[]): Promise<number> {
+  const { documents } = await store.list('order/')
+  const rows = documents.map(({ value }) => value as unknown as OrderRow)
+  return rows.filter((row) => names.includes(row.name) && isPaid(row)).length
+}
+
 export async function isOver({ store, table }: RunnerScene, names: readonly string[]): Promise<boolean> {
   const { documents } = await store.list('order/')
   return documents.length === 0 && names.every((name) => table.get(name, 'ec') !== undefined)
@@ -159,7 +167,9 @@ export async function checkEnd(t: Test, scene: RunnerScene, { names, cutCreation
   for (const name of names) await checkServed(t, scene, name)
   const orders = scene.pebble.countLines('Added order')
   t.comment(`${names.length} names, ${orders} orders, ${cutCreations} cut short around a creation`)
-  t.ok(orders >= names.length && orders <= names.length + cutCreations, 'no order without need')
+  // Of a machine that stood still for longer than a hold; its orders may have been cut short as well.
+  const lost = scene.lines.filter(({ text }) => text === HOLD_LOST).length
+  t.ok(orders >= names.length && orders <= names.length + cutCreations + lost, 'no order without need')
   t.equal(scene.pebble.countLines('Issued certificate'), names.length, 'no certificate was issued twice')
   const failures = scene.lines.filter(({ text }) => text === 'certificate order failed')
   t.same(failures, [], 'no name had to pause')

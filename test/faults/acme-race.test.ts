@@ -84,12 +84,12 @@ async function isTrusted(edge: EdgeProcess, hostname: string, root: string): Pro
     ...{ host: '127.0.0.1', port: edge.httpsPort, localAddress: `127.0.0.${client}` },
     ...{ servername: hostname, ca: root, rejectUnauthorized: false },
   })
-  try {
-    await new Promise((resolve, reject) => socket.once('secureConnect', resolve).once('error', reject))
-    return socket.authorized
-  } finally {
-    socket.destroy()
-  }
+  const isOpen = await new Promise((resolve) => {
+    socket.once('secureConnect', () => resolve(true)).on('error', () => resolve(false))
+  })
+  const { authorized } = socket
+  socket.destroy()
+  return isOpen === true && authorized
 }
 
 async function inTurns<Item>(items: readonly Item[], work: (item: Item) => Promise<void>): Promise<void> {

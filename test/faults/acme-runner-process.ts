@@ -60,7 +60,7 @@ async function run(options: RunnerOptions): Promise<void> {
   const resolver = new Resolver({ timeout: 2_000, tries: 2 })
   resolver.setServers([address])
   const checks = createChecks({ resolver }, { domain: 'platform.test', addresses: ['127.0.0.1'] })
-  const orders = await startOrders(
+  const orders = startOrders(
     { table, books, cas: [ca], checks, sealer, isWanted: () => true, log },
     { domain: 'platform.test', challengeTypes: ['http-01'], profiles: [], limits: LIMITS, ...PACE },
   )

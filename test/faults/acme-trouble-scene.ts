@@ -4,7 +4,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Test } from 'tap'
 import type { OrderRow, OrderState } from '../../acme/rows.ts'
-import { PLATFORM, readServed, settingsOf } from '../helpers/acme-edge.ts'
+import { PLATFORM, readServed, settingsOf, visitFirst } from '../helpers/acme-edge.ts'
 import { edgeFor, type TestEdge } from '../helpers/edge.ts'
 import { edgeCall } from '../helpers/edge-call.ts'
 import { folderFor } from '../helpers/folder.ts'
@@ -33,6 +33,8 @@ export interface TroubleScene {
   readonly renew: (hostname: string) => Promise<void>
   /** Whether a client that trusts `root` alone is served. */
   readonly isServed: (hostname: string, root: string) => Promise<boolean>
+  /** As a first visitor, who waits. Rejects when he is not served. */
+  readonly visitFirst: (hostname: string, root: string) => Promise<void>
   readonly untilServed: (hostname: string, root: string) => Promise<void>
   readonly untilState: (hostname: string, states: readonly OrderState[]) => Promise<void>
   /** What is told of the name once its order has failed. */
@@ -88,6 +90,7 @@ function looksAt(edge: TestEdge): Omit<TroubleScene, 'edge' | 'pebbles'> {
   return {
     view,
     isServed,
+    visitFirst: async (hostname, root) => void (await visitFirst([edge], { hostname, root })),
     renew: async (hostname) => void (await call('POST', `${hostname}/renew`)),
     untilServed: (hostname, root) =>
       until(() => isServed(hostname, root), `${hostname} is served`, SERVED_MS),

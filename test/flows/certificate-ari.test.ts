@@ -34,16 +34,20 @@ function served({ edges, smallCa }: OrderingEdges, hostname: string, at: 0 | 1 =
   return readServed(edges[at].httpsPort, { hostname, root: smallCa.rootPem })
 }
 
-/** Lets the authority be asked for the window when the next edge begins to look after renewals. */
+/** As if it had come two days ago, so that its replacement is free; the next edge that begins to look after renewals asks for its window. */
 async function makeQuestionDue({ store }: OrderingEdges, name: string): Promise<void> {
   const { certificates } = createBooks({ store, log })
   const { row } = (await certificates.find(name, 'ec')) ?? {}
   if (row === undefined) throw new Error(`no certificate of ${name}`)
-  await certificates.putRenewal({
-    ...{ name, keyType: 'ec', of: `${row.notAfter} ${row.createdAt}` },
-    renewAt: new Date(Date.now() + 30 * DAY_MS).toISOString(),
-    askAt: new Date(Date.now() - 1_000).toISOString(),
-  })
+  const createdAt = new Date(Date.now() - 2 * DAY_MS).toISOString()
+  await certificates.put(
+    { ...row, createdAt },
+    {
+      ...{ name, keyType: 'ec', of: `${row.notAfter} ${createdAt}` },
+      renewAt: new Date(Date.now() + 30 * DAY_MS).toISOString(),
+      askAt: new Date(Date.now() - 1_000).toISOString(),
+    },
+  )
 }
 
 /** The office for renewals goes to whoever starts next. */
@@ -52,7 +56,7 @@ async function startAfresh(scene: OrderingEdges): Promise<SharingEdge> {
   return scene.startEdge('edge-3')
 }
 
-const SPENT = 'Left: account 0 of 2, set 0 of 1, domain 0 of 1, failures 4 of 4.'
+const SPENT = 'Left: account 0 of 2, set 0 of 1, domain 0 of 1, account-new 0 of 1, failures 4 of 4.'
 
 async function budgetOf({ adminToken }: OrderingEdges, edge: SharingEdge): Promise<string | undefined> {
   const { status, body } = await edgeCall(edge, {
@@ -100,10 +104,15 @@ t.test('a revoked certificate is replaced at once, and no budget counts it', asy
   await until(isReplaced, 'the revoked certificate is replaced', DEADLINE_MS)
   t.match(smallCa.orders.slice(2), [{ names: [NAME], replaces: certId, status: 'valid' }])
   t.equal(await budgetOf(scene, edge), SPENT)
-  t.match(edge.logged.find(({ message }) => message === 'an authority explains a renewal')?.fields, {
-    name: NAME,
-    explanationUrl: /\/why$/,
-  })
+  // One that was about to end may have been first to ask.
+  const logged = [...scene.edges, edge].flatMap((one) => one.logged)
+  t.match(
+    logged.find(({ message }) => message === 'an authority explains a renewal'),
+    {
+      name: NAME,
+      explanationUrl: /\/why$/,
+    },
+  )
 })
 
 t.test('a start orders nothing, and a window in the future is kept', async (t) => {

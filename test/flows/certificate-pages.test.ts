@@ -5,7 +5,7 @@ import { type IncomingMessage, request } from 'node:http'
 import { text } from 'node:stream/consumers'
 import { chromium } from 'playwright-core'
 import t, { type Test } from 'tap'
-import { readServed } from '../helpers/acme-edge.ts'
+import { readServed, visitFirst } from '../helpers/acme-edge.ts'
 import { orderingEdgesFor, type SharingEdge } from '../helpers/certified-edges.ts'
 import { edgeCall } from '../helpers/edge-call.ts'
 import { originFor } from '../helpers/origin.ts'
@@ -68,7 +68,9 @@ t.test('a browser is shown that the order is under way, and then that it failed'
   t.equal(failed?.status(), 503)
   // The first pause after a failure is a minute, more or less.
   t.ok(Number(failed?.headers()['retry-after']) > 20)
-  t.match(await page.textContent('body'), /the name says no.*It is tried again at 20\d\d/)
+  const text = (await page.textContent('body')) ?? ''
+  t.match(text, /It is tried again at 20\d\d/)
+  t.notMatch(text, 'the name says no', 'the words of an authority are for the owner')
   t.equal(smallCa.orders.filter(({ names }) => names[0] === NAME).length, 1)
 })
 
@@ -99,7 +101,7 @@ t.test('a first visit over plain HTTP is led to the handshake that orders the ce
   const location = `https://${NAME}:${edge.httpsPort}/`
   const first = await askPlain(edge)
   t.match(first, { status: 308, headers: { location, 'cache-control': 'no-store' } })
-  t.equal((await readServed(edge.httpsPort, { hostname: NAME, root: smallCa.rootPem })).isTrusted, true)
+  await t.resolves(visitFirst(edges, { hostname: NAME, root: smallCa.rootPem }))
   const second = await askPlain(edge)
   t.match(second, { status: 308, headers: { location } })
   t.equal(second.headers['cache-control'], undefined, 'a browser may keep it from now on')

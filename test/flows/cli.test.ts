@@ -24,9 +24,10 @@ function runFor(t: Test, { dataFolder }: Pick<Landfall, 'dataFolder'>): Run {
 
 /** `landfall …` as a process of its own. */
 function processFor(t: Test, { dataFolder }: Pick<Landfall, 'dataFolder'>, line: string) {
+  const { PATH, NODE_COMPILE_CACHE } = process.env
   const child = spawn(process.execPath, [MAIN, ...line.split(' ')], {
     cwd: folderFor(t),
-    env: { PATH: process.env.PATH, LANDFALL_DATA: dataFolder },
+    env: { PATH, NODE_COMPILE_CACHE, LANDFALL_DATA: dataFolder },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   t.teardown(() => child.kill('SIGKILL'))

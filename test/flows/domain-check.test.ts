@@ -84,7 +84,7 @@ t.test('from the proof to the certificate, one thing after the other', async (t)
   const refused = await check(scene)
   t.match(refused, { code: 1, stderr: /www\.shop\.test: order, certificate\.\n/ })
   t.match(refused.stdout, /wrong +order .*nothing is there.*It is tried again at 20\d\d-/)
-  t.match(refused.stdout, /Left: .*domain 1 of 2, failures 1 of 2\./)
+  t.match(refused.stdout, /Left: .*domain 1 of 2, account-new .*, failures 1 of 2\./)
 
   delete smallCa.options.validate
   await order(scene, /^ec +acme/m)

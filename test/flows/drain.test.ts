@@ -85,7 +85,7 @@ t.test('an answer during the drain tells an HTTP/1.1 client that the connection 
 t.test('the edge says that it is not ready while it drains', async (t) => {
   const landfall = await landfallFor(t)
   const session = await openH2(t, landfall)
-  const call = h2Call(session, { ':path': '/slow?ms=2000' })
+  const call = h2Call(session, { ':path': '/slow?ms=4000' })
   await isWithVm(landfall)
   landfall.signal('SIGTERM')
   await refusesNew(landfall)
@@ -96,7 +96,7 @@ t.test('the edge says that it is not ready while it drains', async (t) => {
 })
 
 t.test('the deadline cuts what is left: events, a WebSocket, a client that does not read', async (t) => {
-  const landfall = await landfallFor(t, { env: { LANDFALL_DRAIN_TIMEOUT_MS: '1000' } })
+  const landfall = await landfallFor(t, { env: { LANDFALL_DRAIN_TIMEOUT_MS: '2000' } })
   const events = transcriptOf(await requestOn(t, landfall, '/events?ms=100'))
   await events.has('id: 1\n')
   const stalled = await requestOn(t, landfall, '/stream?bytes=1000000000')
@@ -109,7 +109,7 @@ t.test('the deadline cuts what is left: events, a WebSocket, a client that does 
   landfall.signal('SIGTERM')
   t.same(await landfall.exited, { code: 0, signal: null })
   const tookMs = performance.now() - askedAt
-  t.ok(tookMs >= 900 && tookMs < 6_000, `took ${Math.round(tookMs)} ms`)
+  t.ok(tookMs >= 1_900 && tookMs < 8_000, `took ${Math.round(tookMs)} ms`)
   await until(() => events.isClosed && socket.readyState === WebSocket.CLOSED, 'both are closed')
   t.match(events.text, /id: 8\n/, 'events came up to the deadline')
 })
@@ -123,7 +123,7 @@ t.test('a second signal does not wait', async (t) => {
   const askedAt = performance.now()
   landfall.signal('SIGTERM')
   t.equal((await landfall.exited).code, 143)
-  t.ok(performance.now() - askedAt < 3_000)
+  t.ok(performance.now() - askedAt < 8_000)
 })
 
 /** Waits until the edge has a request under way at the VM. */

@@ -3,6 +3,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
@@ -86,5 +87,6 @@ async function npmStartFor(t: Test, dataFolder: string) {
 /** QEMU and its storage daemon, which have the folder in their command lines. */
 async function guestsOf(dataFolder: string): Promise<readonly number[]> {
   const ids = await processesOf(dataFolder)
-  return ids.filter((id) => readFileSync(`/proc/${id}/cmdline`, 'utf8').startsWith('qemu-'))
+  const lines = await Promise.all(ids.map((id) => readFile(`/proc/${id}/cmdline`, 'utf8').catch(() => '')))
+  return ids.filter((_, index) => lines[index]?.startsWith('qemu-'))
 }

@@ -5,7 +5,8 @@ import { loadConfig } from '../../config.ts'
 import { startHost } from '../../host.ts'
 import { startMemoryStore } from '../../routing/store/memory-store.ts'
 import type { Store } from '../../routing/store/store.ts'
-import { deleteTestVm, listLogOf } from '../helpers/host.ts'
+import { deleteTestVm } from '../helpers/host.ts'
+import { QUIET_LOG } from '../helpers/quiet-log.ts'
 
 async function storeFor(t: Test): Promise<Store> {
   const store = await startMemoryStore()
@@ -20,7 +21,7 @@ async function runHost(t: Test, store: Store, domain: string, look = async () =>
     LANDFALL_DOMAIN: domain,
     LANDFALL_VMM: 'process',
   })
-  await using _host = await startHost(config, { store, log: listLogOf([]) })
+  await using _host = await startHost(config, { store, log: QUIET_LOG })
   await look()
 }
 

@@ -22,7 +22,7 @@ function envOf(redis: RedisProcess, hostName = 'local') {
 
 async function storeFor(t: Test, redis: RedisProcess): Promise<Store> {
   const url = `redis://127.0.0.1:${redis.port}`
-  return (await loggedStoreFor(t, { url, prefix: PREFIX, commandTimeoutMs: 500 })).store
+  return (await loggedStoreFor(t, { url, prefix: PREFIX, commandTimeoutMs: 1_500 })).store
 }
 
 async function portOf(store: Store, vm: string): Promise<unknown> {

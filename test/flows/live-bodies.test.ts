@@ -116,7 +116,7 @@ t.test('a body that ends with the VM closing the connection ends well for both v
   const heard = transcriptOf(socket)
   socket.write(`GET / HTTP/1.1\r\nHost: ${HOST}\r\n\r\n`)
   await heard.has('the end')
-  await heard.has('0\r\n\r\n')
+  await heard.has('\r\n0\r\n\r\n')
   const call = h2Call(await edge.h2(HOST), { ':path': '/' })
   t.match(await call.closed, { status: 200, body: 'until the end', resetCode: 0 })
 })

@@ -8,6 +8,7 @@ import t, { type Test } from 'tap'
 import { adminCallOf } from '../helpers/admin-call.ts'
 import { h2Call } from '../helpers/h2-client.ts'
 import { type Landfall, landfallFor } from '../helpers/landfall.ts'
+import { lostTimeFor } from '../helpers/lost-time.ts'
 import { originFor } from '../helpers/origin.ts'
 import { until } from '../helpers/until.ts'
 
@@ -28,6 +29,7 @@ t.test('no stream is disturbed by 10,000 new routes, and each of them is served'
     ),
   )
   await until(() => streams.every(({ ticks }) => ticks > 0), 'every stream has begun')
+  const lostMs = lostTimeFor(t)
   const startedAt = performance.now()
   await addRoutes(t, landfall, origin.port)
   const seconds = (performance.now() - startedAt) / 1_000
@@ -49,7 +51,7 @@ t.test('no stream is disturbed by 10,000 new routes, and each of them is served'
   // The VM ticks through; a client that was held up for long would lag behind it.
   const longest = Math.max(...streams.map(({ longestGapMs }) => longestGapMs))
   t.comment(`the longest pause between two ticks was ${Math.round(longest)} ms`)
-  t.ok(longest < 2_000, 'and none was held up')
+  t.ok(longest < 2_000 + lostMs(), 'and none was held up')
   const metrics = await (await fetch(`http://127.0.0.1:${landfall.opsPort}/metrics`)).text()
   t.ok(Number(/^landfall_table_rows (\d+)/m.exec(metrics)?.[1]) > ROUTES)
 })

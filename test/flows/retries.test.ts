@@ -210,7 +210,7 @@ function isRequestWhole(received: string): boolean {
   const isWaiting = /expect: 100-continue/i.test(last)
   return (
     last.endsWith('body') ||
-    last.endsWith('0\r\n\r\n') ||
+    last.endsWith('\r\n0\r\n\r\n') ||
     (last.endsWith('\r\n\r\n') && (isWaiting || !/content-length: 4|chunked/i.test(last)))
   )
 }

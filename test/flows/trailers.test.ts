@@ -80,7 +80,7 @@ t.test('request trailers reach the VM from an HTTP/2 client', async (t) => {
   )
   stream.on('wantTrailers', () => stream.sendTrailers({ 'x-sum': '5d41402a', 'set-cookie': 'a=b' }))
   stream.end('hello')
-  await until(() => /0\r\n.*\r\n\r\n$/s.test(origin.received[0] ?? ''), 'the end of the request')
+  await until(() => /\r\n0\r\n.*\r\n\r\n$/s.test(origin.received[0] ?? ''), 'the end of the request')
   t.match(origin.received[0], /\r\n\r\n5\r\nhello\r\n0\r\nx-sum: 5d41402a\r\n\r\n$/)
 })
 

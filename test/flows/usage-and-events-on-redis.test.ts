@@ -5,17 +5,17 @@ import { createAuditId } from '../../routing/records/audit-id.ts'
 import { startRetention } from '../../routing/retention.ts'
 import { startUsageMeter } from '../../routing/usage/usage-meter.ts'
 import { sumUsage } from '../../routing/usage/usage-report.ts'
+import { createListLog, type Line } from '../helpers/list-log.ts'
 import { type RedisProcess, redisFor } from '../helpers/redis.ts'
 import { loggedStoreFor } from '../helpers/redis-store.ts'
 import { until } from '../helpers/until.ts'
 import { apiFor } from '../routing/api/api-client.ts'
 import { eventsFor } from '../routing/api/event-reader.ts'
 import { putPool } from '../routing/api/pools-and-tokens.ts'
-import { createListLog, type Line } from '../routing/logs.ts'
 
 const NOON = Date.parse('2026-03-01T12:00:00Z')
 const DAY = { from: new Date('2026-03-01T00:00:00Z'), to: new Date('2026-03-02T00:00:00Z') }
-const TIMEOUT_MS = 300
+const TIMEOUT_MS = 1_000
 /** What was acknowledged is on disk. */
 const DURABLE = ['--appendonly', 'yes', '--appendfsync', 'always']
 

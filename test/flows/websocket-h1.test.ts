@@ -159,7 +159,10 @@ t.test('a VM that refuses the handshake is quoted, body and all', async (t) => {
 })
 
 t.test('an idle WebSocket is cut after its own time limit, one that talks is not', async (t) => {
-  const edge = await edgeFor(t, { LANDFALL_TUNNEL_IDLE_TIMEOUT_MS: '600', LANDFALL_IDLE_TIMEOUT_MS: '100' })
+  const edge = await edgeFor(t, {
+    LANDFALL_TUNNEL_IDLE_TIMEOUT_MS: '2000',
+    LANDFALL_IDLE_TIMEOUT_MS: '100',
+  })
   const origin = await wsOriginFor(t)
   await edge.route(HOST, origin.port)
   const [idle, busy] = [await openFor(t, edge), await openFor(t, edge)]

@@ -47,7 +47,7 @@ export function createFakeDesk(): FakeDesk {
       ask('check', hostname)
       return tell(hostname)
     },
-    upload: async (hostname, upload, note) => {
+    upload: async (hostname, upload, { note }) => {
       ask('upload', hostname)
       const before = tell(hostname).certificates[0]
       const after = { ...CERTIFICATE, names: [hostname], uploads: asked.length }

@@ -5,14 +5,13 @@ import { join } from 'node:path'
 import type { Test } from 'tap'
 import { loadConfig } from '../../config.ts'
 import { type Edge, startEdge } from '../../edge.ts'
-import type { Log } from '../../lib/log.ts'
 import { startMemoryStore } from '../../routing/store/memory-store.ts'
 import type { Store } from '../../routing/store/store.ts'
-import { PLATFORM } from './acme-edge.ts'
+import { PATIENT_MS, PLATFORM } from './acme-edge.ts'
 import { type Bind, bindFor } from './bind.ts'
-import type { LoggedLine } from './edge.ts'
 import { type EdgeAnswer, edgeCall } from './edge-call.ts'
 import { folderFor } from './folder.ts'
+import { createListLog, type Line } from './list-log.ts'
 import { putTestRoute, type TestRoute } from './route.ts'
 import { type SmallCa, type SmallCaServerOptions, smallCaFor } from './small-ca.ts'
 import { until } from './until.ts'
@@ -21,7 +20,7 @@ export interface SharingEdge extends Edge {
   readonly name: string
   /** PEM of the local CA and of the small one. */
   readonly ca: string
-  readonly logged: readonly LoggedLine[]
+  readonly logged: readonly Line[]
   readonly accessLog: readonly string[]
 }
 
@@ -83,26 +82,19 @@ async function startNamed(
   { env = {}, trusted = '' }: SharingOptions,
   onEnd: () => void,
 ): Promise<SharingEdge> {
-  const logged: LoggedLine[] = []
+  const log = createListLog()
   const accessLog: string[] = []
   const config = loadConfig({ ...BASE, LANDFALL_DATA: dataFolder, LANDFALL_EDGE_NAME: name, ...env })
   const accessWriter = { write: (line: string) => accessLog.push(line) }
-  const edge = await startEdge(config, { store, log: listLog(logged), accessLog: accessWriter })
+  const edge = await startEdge(config, { store, log, accessLog: accessWriter })
   const ca = `${readFileSync(edge.caFile, 'utf8')}\n${trusted}`
   return {
-    ...{ ...edge, name, ca, logged, accessLog },
+    ...{ ...edge, name, ca, logged: log.lines, accessLog },
     [Symbol.asyncDispose]: () => {
       onEnd()
       return edge[Symbol.asyncDispose]()
     },
   }
-}
-
-function listLog(logged: LoggedLine[]): Log {
-  const writer = (level: string) => (fields: Record<string, unknown>, message: string) => {
-    logged.push({ level, message, fields })
-  }
-  return { debug: writer('debug'), info: writer('info'), warn: writer('warn'), error: writer('error') }
 }
 
 async function untilEdgesKnow(edges: readonly SharingEdge[], revision: number): Promise<void> {
@@ -138,6 +130,7 @@ export function orderingSettings({ directory }: SmallCa, dns: string): Record<st
     LANDFALL_ACME_AGREE: 'yes',
     LANDFALL_ADDRESSES: '127.0.0.1',
     LANDFALL_RESOLVERS: dns,
+    LANDFALL_HEADERS_TIMEOUT_MS: PATIENT_MS,
   }
 }
 

@@ -7,9 +7,9 @@ import { connect as connectTls, type TLSSocket } from 'node:tls'
 import type { Test } from 'tap'
 import { loadConfig } from '../../config.ts'
 import { type Edge, startEdge } from '../../edge.ts'
-import type { Log } from '../../lib/log.ts'
 import { startMemoryStore } from '../../routing/store/memory-store.ts'
 import type { Store } from '../../routing/store/store.ts'
+import { createListLog, type Line } from './list-log.ts'
 import { putTestRoute } from './route.ts'
 import { until } from './until.ts'
 
@@ -19,8 +19,8 @@ export interface TestEdge extends Edge {
   readonly adminToken: string
   /** Access log lines, parsed, oldest first. */
   readonly accessLog: Record<string, unknown>[]
-  /** What parts logged: level, message, fields. */
-  readonly logged: LoggedLine[]
+  /** What parts logged. */
+  readonly logged: readonly Line[]
   /** Adds a public route and waits until the edge knows it. `upstream` is a port on 127.0.0.1. */
   route(hostname: string, upstream: number): Promise<void>
   /** A TLS connection with `hostname` as server name; ALPN http/1.1 unless told otherwise. */
@@ -31,16 +31,10 @@ export interface TestEdge extends Edge {
   h2(hostname: string): Promise<ClientHttp2Session>
 }
 
-export interface LoggedLine {
-  readonly level: string
-  readonly message: string
-  readonly fields: Record<string, unknown>
-}
-
 /** `env` holds LANDFALL_ settings; by default the plain port relays too, so that raw bytes need no TLS. */
 export async function edgeFor(t: Test, env: Record<string, string> = {}): Promise<TestEdge> {
   const accessLog: Record<string, unknown>[] = []
-  const logged: LoggedLine[] = []
+  const log = createListLog()
   const config = loadConfig({
     LANDFALL_DATA: t.testdir(),
     LANDFALL_HTTPS_PORT: '0',
@@ -52,7 +46,7 @@ export async function edgeFor(t: Test, env: Record<string, string> = {}): Promis
   })
   const store = await startMemoryStore()
   const write = (line: string) => accessLog.push(JSON.parse(line))
-  const edge = await startEdge(config, { store, log: listLog(logged), accessLog: { write } })
+  const edge = await startEdge(config, { store, log, accessLog: { write } })
   t.teardown(async () => {
     await edge[Symbol.asyncDispose]()
     await store[Symbol.asyncDispose]()
@@ -65,7 +59,7 @@ export async function edgeFor(t: Test, env: Record<string, string> = {}): Promis
     ca,
     adminToken,
     accessLog,
-    logged,
+    logged: log.lines,
     ...clientsOf(t, edge, ca),
     route: routerOf(edge, store, ca),
   }
@@ -127,11 +121,4 @@ async function opened<Connection extends Socket>(
   // A test that provokes a reset must not end by an uncaught error.
   socket.on('error', () => {})
   return socket
-}
-
-function listLog(logged: LoggedLine[]): Log {
-  const writer = (level: string) => (fields: Record<string, unknown>, message: string) => {
-    logged.push({ level, message, fields })
-  }
-  return { debug: writer('debug'), info: writer('info'), warn: writer('warn'), error: writer('error') }
 }

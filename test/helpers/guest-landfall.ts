@@ -13,7 +13,7 @@ import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
 import { folderFor } from './folder.ts'
 import { guestFolder } from './guests.ts'
-import { isRunning, type Landfall, type LandfallOptions, landfallFor } from './landfall.ts'
+import { isRunning, killIfThere, type Landfall, type LandfallOptions, landfallFor } from './landfall.ts'
 import { until } from './until.ts'
 
 const MAIN = fileURLToPath(new URL('../../main.ts', import.meta.url))
@@ -172,8 +172,9 @@ export async function endedFor(
   args: readonly string[],
   env: Readonly<Record<string, string>> = {},
 ): Promise<Ended> {
+  const { PATH, NODE_COMPILE_CACHE } = process.env
   const child = spawn(program, args, {
-    env: { PATH: process.env.PATH, HOME: folderFor(t), ...env },
+    env: { PATH, NODE_COMPILE_CACHE, HOME: folderFor(t), ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   t.teardown(() => void child.kill('SIGKILL'))
@@ -227,7 +228,7 @@ export async function processesOf(dataFolder: string): Promise<readonly number[]
 
 export async function endProcessesOf(dataFolder: string): Promise<void> {
   const ids = await processesOf(dataFolder)
-  for (const id of ids) process.kill(id, 'SIGKILL')
+  for (const id of ids) killIfThere(id)
   await until(() => !ids.some(isRunning), 'what it started has ended')
 }
 

@@ -3,32 +3,19 @@
 import type { Test } from 'tap'
 import { loadConfig } from '../../config.ts'
 import { type Host, type HostDeps, startHost } from '../../host.ts'
-import type { Log } from '../../lib/log.ts'
 import { BINDINGS, POOLS, VMS } from '../../routing/records/record-kinds.ts'
 import type { PoolRecord, VmRecord } from '../../routing/records/records.ts'
 import type { Store } from '../../routing/store/store.ts'
 import { impliedBindings } from '../../routing/vms/platform.ts'
 import { commitVm } from '../../routing/vms/vm-changes.ts'
 import { folderFor } from './folder.ts'
-
-export interface HostLine {
-  readonly level: string
-  readonly message: string
-  readonly [field: string]: unknown
-}
+import { createListLog, type Line } from './list-log.ts'
 
 export interface TestHost {
   readonly dataFolder: string
-  readonly lines: readonly HostLine[]
+  readonly lines: readonly Line[]
   readonly taken: Host['taken']
   end(): Promise<void>
-}
-
-export function listLogOf(lines: HostLine[]): Log {
-  const writer = (level: string) => (fields: Record<string, unknown>, message: string) => {
-    lines.push({ ...fields, level, message })
-  }
-  return { debug: writer('debug'), info: writer('info'), warn: writer('warn'), error: writer('error') }
 }
 
 export interface TestHostOptions extends Omit<HostDeps, 'log'> {
@@ -43,12 +30,12 @@ const QUICK = { LANDFALL_VMM: 'process', LANDFALL_DISK_GRACE_S: '0' }
 /** Ends with the test, with its VMs. */
 export async function hostFor(t: Test, options: TestHostOptions): Promise<TestHost> {
   const { env = {}, dataFolder = folderFor(t), ...deps } = options
-  const lines: HostLine[] = []
+  const log = createListLog()
   const config = loadConfig({ LANDFALL_DATA: dataFolder, ...QUICK, ...env })
-  const host = await startHost(config, { ...deps, log: listLogOf(lines) })
+  const host = await startHost(config, { ...deps, log })
   const end = async () => host[Symbol.asyncDispose]()
   t.teardown(end)
-  return { dataFolder, lines, taken: host.taken, end }
+  return { dataFolder, lines: log.lines, taken: host.taken, end }
 }
 
 /** The processes that a VM with the image hello has had, oldest first. */

@@ -103,6 +103,16 @@ export function isRunning(pid: number): boolean {
   }
 }
 
+/** Ends it with SIGKILL; false when it ended by itself since its id was read. */
+export function killIfThere(pid: number): boolean {
+  try {
+    return process.kill(pid, 'SIGKILL')
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ESRCH') return false
+    throw error
+  }
+}
+
 function withoutSettings(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   return Object.fromEntries(Object.entries(env).filter(([name]) => !name.startsWith('LANDFALL_')))
 }

@@ -4,7 +4,7 @@ import type { Test } from 'tap'
 import type { RedisSettings } from '../../routing/store/redis-settings.ts'
 import { startRedisStore } from '../../routing/store/redis-store.ts'
 import type { Change, Document, FeedEvent, Store } from '../../routing/store/store.ts'
-import { createListLog, type Line } from '../routing/logs.ts'
+import { createListLog, type Line } from './list-log.ts'
 import { until } from './until.ts'
 
 export interface LoggedStore {

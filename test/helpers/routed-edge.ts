@@ -56,8 +56,8 @@ async function checkAlive(edge: TestEdge): Promise<void> {
   if (errors.length > 0) throw new Error(`the edge logged ${JSON.stringify(errors.map(describe))}`)
 }
 
-function describe({ message, fields }: TestEdge['logged'][number]): string {
-  return `${message}: ${String(fields.err)}`
+function describe({ message, err }: TestEdge['logged'][number]): string {
+  return `${message}: ${String(err)}`
 }
 
 /** Waits until the access log has `count` lines and returns the last of them. */

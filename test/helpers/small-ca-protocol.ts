@@ -242,7 +242,7 @@ export class SmallProtocol {
     })
     const id = this.#id()
     const chainPem = leaf + this.issuer.intermediatePem
-    const made = { id, certId: toCertId(leaf), chainPem, names, isRevoked: false }
+    const made = { id, certId: toCertId(new X509Certificate(leaf).raw), chainPem, names, isRevoked: false }
     this.issued.push({ ...made, ...(profile !== undefined && { profile }) })
     return id
   }

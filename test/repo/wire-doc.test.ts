@@ -6,7 +6,7 @@ import * as CERTIFICATES from '../../routing/records/certificates.ts'
 import { GRANT } from '../../routing/records/grants.ts'
 import { LOGIN_CODE, MAIL_LOGIN, REVOCATION, SESSION, SIGNING_KEY } from '../../routing/records/logins.ts'
 import * as RECORDS from '../../routing/records/records.ts'
-import { CALL, GRAVE, SNAPSHOT } from '../../routing/records/vm-affairs.ts'
+import { CALL, FORMER_OWNER, GRAVE, SNAPSHOT } from '../../routing/records/vm-affairs.ts'
 import { type Finding, readProject } from './sources.ts'
 
 const SCHEMAS: Readonly<Record<string, readonly TObject[]>> = {
@@ -20,6 +20,7 @@ const SCHEMAS: Readonly<Record<string, readonly TObject[]>> = {
   snapshot: [SNAPSHOT],
   grave: [GRAVE],
   call: [CALL],
+  'former-owner': [FORMER_OWNER],
   session: [SESSION],
   'login-code': [LOGIN_CODE],
   'mail-login': [MAIL_LOGIN],

@@ -28,9 +28,9 @@ t.test('bears texts of any size and kind, and the table takes what it makes of t
     '',
   ]
   for (const text of texts) {
-    const startedAt = performance.now()
+    const before = process.threadCpuUsage()
     const status = toFailed(text)
-    t.ok(performance.now() - startedAt < 500)
+    t.ok(process.threadCpuUsage(before).user < 1_000_000)
     t.ok((status.message ?? '').length <= 1_000 && status.message?.isWellFormed())
     REPORTS.parse({ name: 'one', host: 'local', generation: 1, ...status })
   }

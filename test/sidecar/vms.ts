@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
 import type { Log } from '../../lib/log.ts'
 import { startHello } from '../../sidecar/process/hello-vm.ts'
+import { createListLog, type Line } from '../helpers/list-log.ts'
 
 export const HELLO_PROGRAM = fileURLToPath(new URL('../../sidecar/process/hello-vm.ts', import.meta.url))
 
@@ -17,21 +18,9 @@ process.on('disconnect', () => process.exit(0))
 process.send({ ports: { 8000: 40000 } })
 `
 
-export interface Line {
-  readonly level: string
-  readonly message: string
-  readonly [field: string]: unknown
-}
-
 export function listLog(): { log: Log; lines: Line[] } {
   const lines: Line[] = []
-  const write = (level: string) => (fields: Record<string, unknown>, message: string) => {
-    lines.push({ ...fields, level, message })
-  }
-  return {
-    lines,
-    log: { debug: write('debug'), info: write('info'), warn: write('warn'), error: write('error') },
-  }
+  return { lines, log: createListLog({ lines }) }
 }
 
 /** Whether a process with this id runs. One that has ended and is not yet reaped (a zombie) does not. */

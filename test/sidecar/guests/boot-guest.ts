@@ -11,6 +11,7 @@ import type { Test } from 'tap'
 import type { BootFiles } from '../../../sidecar/guests/boot-files.ts'
 import { measureTscKhz } from '../../../sidecar/guests/tsc-rate.ts'
 import { folderFor } from '../../helpers/folder.ts'
+import { findFreePort } from '../../helpers/free-port.ts'
 import { until } from '../../helpers/until.ts'
 
 export interface GuestSettings {
@@ -50,7 +51,7 @@ export async function bootedGuestFor(t: Test, settings: GuestSettings): Promise<
   const folder = folderFor(t)
   const key = generateKeyPairSync('ed25519').privateKey
   await metadataFor(t, join(folder, 'metadata'), { settings, key })
-  const [httpPort = 0, sshPort = 0] = await findFreePorts()
+  const [httpPort, sshPort] = [await findFreePort(), await findFreePort()]
   const args = toArguments({ folder, settings, forwards: { 8000: httpPort, 22: sshPort } })
   const khz = await measureTscKhz(folder)
   const kernel = `console=ttyS0 quiet panic=-1 reboot=t tsc_early_khz=${khz} lpj=${khz * 4} no_timer_check tsc=reliable ${ADDRESS}`
@@ -216,17 +217,4 @@ async function dial(path: string): Promise<Socket> {
   }, `a listener on ${path}`)
   if (!found.socket) throw new Error(`nothing listens on ${path}`)
   return found.socket.on('error', () => undefined)
-}
-
-async function findFreePorts(): Promise<number[]> {
-  const servers = [createServer(), createServer()]
-  const ports: number[] = []
-  for (const server of servers) {
-    server.listen(0, '127.0.0.1')
-    await once(server, 'listening')
-    const address = server.address()
-    ports.push(typeof address === 'object' && address !== null ? address.port : 0)
-  }
-  for (const server of servers) server.close()
-  return ports
 }

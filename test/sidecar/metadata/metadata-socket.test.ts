@@ -118,11 +118,12 @@ t.test('a request in the body of another is not answered', async (t) => {
 t.test('flood: a guest gets its share of answers, and this process goes on with its work', async (t) => {
   const { socket, received } = await attachedFor(t)
   const from = performance.now()
+  // Work between two turns, and not how long others had the processor.
   let longestMs = 0
-  let lastTick = from
+  let last = process.threadCpuUsage()
   const ticker = setInterval(() => {
-    longestMs = Math.max(longestMs, performance.now() - lastTick)
-    lastTick = performance.now()
+    longestMs = Math.max(longestMs, process.threadCpuUsage(last).user / 1_000)
+    last = process.threadCpuUsage()
   }, 5)
   t.teardown(() => clearInterval(ticker))
   socket.write(requestOf('/v1/name').repeat(20_000))
@@ -130,7 +131,7 @@ t.test('flood: a guest gets its share of answers, and this process goes on with 
   await sleep(2_000)
   const seconds = (performance.now() - from) / 1_000
   const answers = received.targets().length
-  t.comment(`${answers} answers in ${seconds.toFixed(1)} s, longest pause ${longestMs.toFixed(0)} ms`)
+  t.comment(`${answers} answers in ${seconds.toFixed(1)} s, longest turn ${longestMs.toFixed(0)} ms`)
   t.ok(answers >= 50, 'some')
   t.ok(answers < 70 + 70 * seconds, 'not all')
   t.ok(longestMs < 500)

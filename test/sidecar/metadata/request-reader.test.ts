@@ -90,9 +90,9 @@ t.test('tells which requests are followed by a body', (t) => {
 })
 
 t.test('a hostile head costs little: a byte at a time, and nothing but ends of heads', (t) => {
-  const from = performance.now()
+  const before = process.threadCpuUsage()
   readAll([...'x'.repeat(8_192)], true)
   readAll(['\n'.repeat(65_536)], true)
-  t.ok(performance.now() - from < 1_000)
+  t.ok(process.threadCpuUsage(before).user < 1_000_000)
   t.end()
 })

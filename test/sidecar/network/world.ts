@@ -4,12 +4,12 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
-import type { Log } from '../../../lib/log.ts'
 import { createMetadata, type GuestFacts, type Metadata } from '../../../sidecar/metadata/metadata.ts'
 import type { GuestPlace, TapLink } from '../../../sidecar/network/guest-network.ts'
 import { startTapNetwork, type TapSettings } from '../../../sidecar/network/tap-network.ts'
 import { runCommand } from '../../../sidecar/run-command.ts'
 import { uidOfSlot } from '../../../sidecar/slots.ts'
+import { createListLog } from '../../helpers/list-log.ts'
 import { type Cable, startCable } from './cable.ts'
 import { ACTIONS, type Actions } from './guest-agent.ts'
 
@@ -45,16 +45,8 @@ export interface Guest extends Party {
 }
 
 export function listLog() {
-  const lines: { level: string; message: string; [field: string]: unknown }[] = []
-  const writer = (level: string) => (fields: Record<string, unknown>, message: string) =>
-    void lines.push({ ...fields, level, message })
-  const log: Log = {
-    debug: writer('debug'),
-    info: writer('info'),
-    warn: writer('warn'),
-    error: writer('error'),
-  }
-  return { log, lines }
+  const log = createListLog()
+  return { log, lines: log.lines }
 }
 
 export async function ip(commands: string): Promise<string> {

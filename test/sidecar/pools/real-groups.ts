@@ -9,6 +9,7 @@ import type { Test } from 'tap'
 import { parseCgroupMounts } from '../../../sidecar/pools/cgroup-mounts.ts'
 import type { OwnedPoolGroups } from '../../../sidecar/pools/cgroup-pools.ts'
 import { openPoolGroups } from '../../../sidecar/pools/open-pool-groups.ts'
+import { killIfThere } from '../../helpers/landfall.ts'
 import { listLog } from '../vms.ts'
 
 export const CREATED_AT = '2026-01-31T12:00:00.123Z'
@@ -56,7 +57,7 @@ async function endAndRemove(folder: string): Promise<void> {
   const deadline = performance.now() + 5_000
   for (;;) {
     const pids = readPids(folder)
-    for (const pid of pids) process.kill(pid, 'SIGKILL')
+    for (const pid of pids) killIfThere(pid)
     const isGone = await rmdir(folder).then(
       () => true,
       (error: NodeJS.ErrnoException) => error.code === 'ENOENT',
